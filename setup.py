@@ -1,0 +1,54 @@
+"""Package metadata; tool settings live in pyproject.toml."""
+
+from pathlib import Path
+
+from setuptools import setup
+
+ROOT = Path(__file__).parent
+version = {}
+exec((ROOT / "tf_distilbert" / "version.py").read_text(encoding="utf-8"), version)
+
+TESTS = ["pytest>=8", "ruff>=0.9", "scikit-learn>=1.4"]
+# What other projects compute, to compare with; torch is needed by nothing else.
+PARITY = ["torch>=2.4", "transformers>=5.0"]
+
+setup(
+    name="tf_distilbert",
+    version=version["__version__"],
+    description="Distil a BERT teacher into a DistilBERT student with Keras 3 and TensorFlow",
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=[
+        "tf_distilbert",
+        "tf_distilbert.data",
+        "tf_distilbert.sample",
+        # The folders that a checkout has at its top level, so that an installed package has them.
+        "tf_distilbert.configs",
+        "tf_distilbert.saved_models",
+    ],
+    package_dir={
+        "tf_distilbert.configs": "configs",
+        "tf_distilbert.saved_models": "saved_models",
+    },
+    package_data={
+        "tf_distilbert.configs": ["*.yaml"],
+        "tf_distilbert.saved_models": ["sample_teacher/*"],
+    },
+    install_requires=[
+        "tensorflow>=2.20,<2.22",
+        "tensorflow-text>=2.20,<2.22",
+        "keras>=3.12",
+        "keras-nlp>=0.20",
+        "tensorflow-datasets>=4.9.6",
+        "tokenizers>=0.20",
+        "safetensors>=0.4.5",
+        "huggingface_hub>=0.30",
+        "PyYAML>=6",
+        "rich>=13",
+        "tensorboard>=2.20",
+    ],
+    extras_require={"tests": TESTS, "parity": PARITY},
+    entry_points={"console_scripts": ["tf-distilbert = tf_distilbert.cli:main"]},
+)

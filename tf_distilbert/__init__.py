@@ -1,0 +1,40 @@
+"""Distil a BERT teacher into a DistilBERT student with Keras 3 and TensorFlow.
+
+The public names are resolved when first used: importing the package costs no TensorFlow import.
+"""
+
+import importlib
+
+from tf_distilbert.errors import UserError
+from tf_distilbert.version import __version__
+
+_HOME = {
+    "AdamW": "optimization",
+    "Architecture": "architecture",
+    "Distiller": "distiller",
+    "MaskedLanguageModel": "masked_language_model",
+    "MaskedLMPretrainer": "pretrainer",
+    "Masking": "data.masking",
+    "Records": "data.records",
+    "Tokenizer": "tokenizer",
+    "WarmupThenDecay": "optimization",
+    "build_student": "student",
+    "evaluate": "evaluation",
+    "fill_mask": "mask_filling",
+    "load_model": "model_folder",
+    "masked_lm_dataset": "data.pipeline",
+    "prepare": "data.prepare",
+    "save_model": "model_folder",
+}
+
+__all__ = ["UserError", "__version__", *_HOME]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module 'tf_distilbert' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"tf_distilbert.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

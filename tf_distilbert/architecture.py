@@ -1,0 +1,57 @@
+"""The numbers that define an encoder: the one description that all of BERT's family share here."""
+
+from dataclasses import dataclass
+
+from tf_distilbert.errors import UserError
+
+FAMILIES = ("bert", "distilbert")
+ACTIVATIONS = ("gelu", "gelu_tanh", "relu")
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Shape of a transformer encoder with a masked-LM head; the defaults are BERT-base's.
+
+    Attributes:
+        family: ``bert`` or ``distilbert``: names on disk, and where dropout is applied.
+        vocabulary_size: rows of the embedding table, tied to the head's output.
+        num_segments: rows of the token-type table; 0 for DistilBERT, which has none.
+        activation: ``gelu`` (erf, as Hugging Face's BERT and DistilBERT), ``gelu_tanh`` or ``relu``.
+        dropout: on embeddings, feed-forward output and, in BERT alone, attention output.
+        attention_dropout: on attention probabilities.
+        initializer_range: standard deviation of the normal distribution that weights start from.
+    """
+
+    vocabulary_size: int
+    hidden_size: int = 768
+    num_layers: int = 12
+    num_heads: int = 12
+    intermediate_size: int = 3072
+    max_positions: int = 512
+    num_segments: int = 2
+    activation: str = "gelu"
+    layer_norm_epsilon: float = 1e-12
+    dropout: float = 0.1
+    attention_dropout: float = 0.1
+    initializer_range: float = 0.02
+    family: str = "bert"
+
+    def __post_init__(self) -> None:
+        if self.family not in FAMILIES:
+            raise UserError(f"family {self.family!r}: use one of {', '.join(FAMILIES)}")
+        if self.hidden_size % self.num_heads:
+            raise UserError(
+                f"hidden_size {self.hidden_size} is not a multiple of num_heads {self.num_heads}"
+            )
+        if self.activation not in ACTIVATIONS:
+            raise UserError(f"activation {self.activation!r}: use one of {', '.join(ACTIVATIONS)}")
+
+    @property
+    def head_size(self) -> int:
+        """Width of one attention head."""
+        return self.hidden_size // self.num_heads
+
+    @property
+    def attention_output_dropout(self) -> float:
+        """Dropout after the attention's output projection, which DistilBERT's authors left out."""
+        return 0.0 if self.family == "distilbert" else self.dropout

@@ -1,0 +1,1 @@
+"""From text to masked batches: read, tokenise, pack, store, shuffle, mask."""

@@ -1,0 +1,429 @@
+"""Sequences of token ids on disk: ordinary TFRecord shards that can also be read at random.
+
+A folder of records holds, with every file written under a temporary name and renamed when whole::
+
+    settings.json             what the run was asked for; written first
+    vocab.txt                 the vocabulary the ids belong to
+    records-00000.tfrecord    `tf.train.Example`s, one bytes feature `token_ids`: [CLS] ... [SEP],
+                              little-endian uint16 (int32 for more than 65,536 tokens), no padding
+    records-00000.index.npy   per sequence: byte offset of its ids, length, CRC-32
+    records-00000.counts.npy  int64 [vocabulary_size], how often each id occurs in the shard
+    records-00000.json        the shard's `ShardSummary`; renamed last, so it marks a whole shard
+    token_counts.npy          the sum of the shards' counts
+    manifest.json             totals and the list of shards; written last, so it marks a whole run
+
+The index is why training can shuffle the whole corpus: `Records.gather` copies any sequences out
+of memory-mapped shards instead of streaming past their neighbours. Reading needs NumPy only;
+TensorFlow is imported by the writer, which leaves the framing of TFRecords to it. Folders are on
+a local disk (renaming is what makes them safe), and there is no compression: ids hardly shrink.
+"""
+
+import json
+import mmap
+import os
+import zlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tf_distilbert.errors import UserError
+
+FORMAT_VERSION = 1
+INDEX_DTYPE = np.dtype([("offset", "<u8"), ("length", "<u4"), ("crc32", "<u4")])
+HISTOGRAM_BIN = 32
+"""Width of a bin of the length histogram, in tokens: bin i counts 32 i < length <= 32 (i + 1)."""
+
+_HEADER_BYTES, _FOOTER_BYTES = 12, 4  # TFRecord framing: length and its CRC; CRC of the data
+
+
+def token_dtype(vocabulary_size: int) -> np.dtype:
+    """The type of the ids on disk: uint16 where the vocabulary fits it, else int32."""
+    return np.dtype("<u2" if vocabulary_size <= 1 << 16 else "<i4")
+
+
+@contextmanager
+def explain_write_errors(path: Path) -> Iterator[None]:
+    """Turn an OSError from writing at ``path`` into a UserError with the path and the reason."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or error
+        raise UserError(
+            f"{path}: cannot be written ({reason}); make room or choose another place and run the "
+            "command again"
+        ) from None
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file so that it is there whole or not at all, whenever the machine stops.
+
+    Raises:
+        UserError: it cannot be written; the message has the reason.
+    """
+    partial = path.with_name(path.name + ".partial")
+    with explain_write_errors(path):
+        with open(partial, "wb") as file:
+            file.write(content)
+        _publish(partial, path)
+
+
+def _publish(partial: Path, path: Path) -> None:
+    """Give a closed file its final name once its bytes are on the disk."""
+    for synced, flags in ((partial, os.O_RDWR), (path.parent, os.O_RDONLY)):
+        descriptor = os.open(synced, flags)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        if synced == partial:
+            os.replace(partial, path)
+
+
+def write_json(path: Path, value: dict[str, Any]) -> None:
+    """Write ``value`` as readable JSON, whole or not at all."""
+    write_atomically(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def _write_array(path: Path, array: np.ndarray) -> None:
+    partial = path.with_name(path.name + ".partial")
+    with explain_write_errors(path):
+        with open(partial, "wb") as file:
+            np.save(file, array)
+        _publish(partial, path)
+
+
+@dataclass
+class EncodedBlock:
+    """The sequences of one block of text, and what became of the rest of it.
+
+    Attributes:
+        token_ids: ids of all sequences one after another, each [CLS] ... [SEP];
+            `token_dtype` [sum(lengths)].
+        lengths: tokens of each sequence, special tokens included; int64 [num_sequences].
+        num_dropped: sequences left out, by reason.
+        num_invalid_lines: lines that were no UTF-8 and were skipped.
+        num_text_bytes: bytes of text in the block.
+        num_source_bytes: bytes read from the sources, which may be compressed, for the block.
+    """
+
+    token_ids: np.ndarray
+    lengths: np.ndarray
+    num_dropped: dict[str, int]
+    num_invalid_lines: int
+    num_text_bytes: int
+    num_source_bytes: int
+
+
+@dataclass
+class ShardSummary:
+    """What ``records-NNNNN.json`` says about its shard; the manifest lists and sums them."""
+
+    name: str
+    num_bytes: int = 0
+    num_sequences: int = 0
+    num_tokens: int = 0
+    num_blocks: int = 0
+    num_text_bytes: int = 0
+    num_invalid_lines: int = 0
+    num_dropped: dict[str, int] = field(default_factory=dict)
+    length_histogram: list[int] = field(default_factory=list)
+
+
+def shard_path(folder: Path, number: int, suffix: str) -> Path:
+    """``folder/records-00007.tfrecord`` for number 7 and suffix ``.tfrecord``."""
+    return folder / f"records-{number:05d}{suffix}"
+
+
+class ShardWriter:
+    """Writes one shard; none of its files has its final name before `close`.
+
+    Args:
+        folder: an existing folder.
+        number: the shard's place among the shards, from 0.
+        vocabulary_size: decides the type of the ids on disk.
+        sequence_length: the longest sequence, for the length histogram.
+    """
+
+    def __init__(
+        self, folder: Path, number: int, vocabulary_size: int, sequence_length: int
+    ) -> None:
+        import tensorflow as tf
+
+        self._tf = tf
+        self._path = shard_path(folder, number, ".tfrecord")
+        self._partial = self._path.with_name(self._path.name + ".partial")
+        self._number = number
+        self._position = 0
+        self._index: list[tuple[int, int, int]] = []
+        self._counts = np.zeros(vocabulary_size, np.int64)
+        self._num_bins = -(-sequence_length // HISTOGRAM_BIN)
+        self._dtype = token_dtype(vocabulary_size)
+        self.summary = ShardSummary(self._path.name, length_histogram=[0] * self._num_bins)
+        with self._explain_write_errors():
+            self._file = tf.io.TFRecordWriter(str(self._partial))
+
+    def append(self, block: EncodedBlock) -> None:
+        """Add the sequences of a block and its share of the summary.
+
+        Raises:
+            UserError: the shard cannot be written.
+        """
+        token_ids = block.token_ids.astype(self._dtype, copy=False)
+        starts = np.cumsum(block.lengths) - block.lengths
+        with self._explain_write_errors():
+            for start, length in zip(starts.tolist(), block.lengths.tolist(), strict=True):
+                self._append_sequence(token_ids[start : start + length].tobytes(), length)
+        self._counts += np.bincount(token_ids, minlength=len(self._counts))
+        bins = np.bincount((block.lengths - 1) // HISTOGRAM_BIN, minlength=self._num_bins)
+        summary = self.summary
+        summary.length_histogram = (np.array(summary.length_histogram) + bins).tolist()
+        summary.num_sequences += len(block.lengths)
+        summary.num_tokens += len(token_ids)
+        summary.num_blocks += 1
+        summary.num_text_bytes += block.num_text_bytes
+        summary.num_invalid_lines += block.num_invalid_lines
+        summary.num_dropped = dict(Counter(summary.num_dropped) + Counter(block.num_dropped))
+
+    def _append_sequence(self, payload: bytes, length: int) -> None:
+        train = self._tf.train
+        feature = train.Feature(bytes_list=train.BytesList(value=[payload]))
+        example = train.Example(features=train.Features(feature={"token_ids": feature}))
+        data = example.SerializeToString()
+        self._file.write(data)
+        # The ids are the innermost and only value, so they are the last bytes of the message.
+        end = self._position + _HEADER_BYTES + len(data)
+        self._index.append((end - len(payload), length, zlib.crc32(payload)))
+        self._position = end + _FOOTER_BYTES
+
+    def close(self) -> ShardSummary:
+        """Finish the shard: its files get their final names, the summary last.
+
+        Raises:
+            UserError: the shard cannot be written; then there is no summary.
+        """
+        with self._explain_write_errors():
+            self._file.close()
+            _publish(self._partial, self._path)
+        self.summary.num_bytes = self._position
+        folder = self._path.parent
+        index = np.array(self._index, INDEX_DTYPE)
+        _write_array(shard_path(folder, self._number, ".index.npy"), index)
+        _write_array(shard_path(folder, self._number, ".counts.npy"), self._counts)
+        write_json(shard_path(folder, self._number, ".json"), asdict(self.summary))
+        return self.summary
+
+    @contextmanager
+    def _explain_write_errors(self) -> Iterator[None]:
+        with explain_write_errors(self._path):
+            try:
+                yield
+            except self._tf.errors.OpError as error:
+                raise OSError(error.message.split("\n")[0]) from None
+
+
+def read_whole_shards(folder: Path) -> list[ShardSummary]:
+    """Summaries of the shards, from the first on, that an interrupted run left whole."""
+    summaries: list[ShardSummary] = []
+    while (path := shard_path(folder, len(summaries), ".json")).exists():
+        summary = ShardSummary(**json.loads(path.read_text(encoding="utf-8")))
+        shard = folder / summary.name
+        if not shard.exists() or shard.stat().st_size != summary.num_bytes:
+            break
+        summaries.append(summary)
+    return summaries
+
+
+def write_manifest(
+    folder: Path, shards: Sequence[ShardSummary], settings: dict[str, Any], *, pad_id: int
+) -> None:
+    """Sum up whole shards; with this the folder is finished and `Records.open` accepts it.
+
+    Args:
+        folder: where the shards are.
+        shards: their summaries, in the order of their numbers.
+        settings: what `settings.json` holds; must have ``vocabulary_size``,
+            ``vocabulary_sha256``, ``lower_case`` and ``sequence_length``.
+        pad_id: the id that fills up rows when sequences are read.
+    """
+    counts = [np.load(shard_path(folder, i, ".counts.npy")) for i in range(len(shards))]
+    _write_array(folder / "token_counts.npy", np.sum(counts, axis=0))
+    histogram = np.sum([shard.length_histogram for shard in shards], axis=0)
+    names = ("vocabulary_size", "vocabulary_sha256", "lower_case", "sequence_length")
+    manifest = {
+        "format_version": FORMAT_VERSION,
+        **{name: settings[name] for name in names},
+        "pad_id": pad_id,
+        "num_sequences": sum(shard.num_sequences for shard in shards),
+        "num_tokens": sum(shard.num_tokens for shard in shards),
+        "num_text_bytes": sum(shard.num_text_bytes for shard in shards),
+        "num_invalid_lines": sum(shard.num_invalid_lines for shard in shards),
+        "num_dropped": dict(sum((Counter(shard.num_dropped) for shard in shards), Counter())),
+        "length_histogram": {"bin_width": HISTOGRAM_BIN, "counts": histogram.tolist()},
+        "shards": [
+            {"name": s.name, "num_bytes": s.num_bytes, "num_sequences": s.num_sequences}
+            for s in shards
+        ],
+        "settings": settings,
+    }
+    write_json(folder / "manifest.json", manifest)
+
+
+class Records:
+    """Random access to the sequences of a finished folder; open one with `Records.open`.
+
+    Safe to read from several threads. It keeps 16 bytes per sequence in memory, the ids stay in
+    the page cache.
+
+    Attributes:
+        path: the folder.
+        manifest: ``manifest.json`` as a dictionary.
+        num_sequences: how many sequences there are.
+        num_tokens: tokens in all sequences, special tokens included.
+        sequence_length: length of the longest possible sequence, special tokens included.
+        vocabulary_size: ids are below it.
+        vocabulary_sha256: see `tokenizer.vocabulary_sha256`.
+        lower_case: whether the text was lower-cased.
+        pad_id: the id that fills up rows.
+        token_counts: how often each id occurs; int64 [vocabulary_size].
+    """
+
+    def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
+        self.path = path
+        self.manifest = manifest
+        self.num_sequences: int = manifest["num_sequences"]
+        self.num_tokens: int = manifest["num_tokens"]
+        self.sequence_length: int = manifest["sequence_length"]
+        self.vocabulary_size: int = manifest["vocabulary_size"]
+        self.vocabulary_sha256: str = manifest["vocabulary_sha256"]
+        self.lower_case: bool = manifest["lower_case"]
+        self.pad_id: int = manifest["pad_id"]
+        self._dtype = token_dtype(self.vocabulary_size)
+        shards = manifest["shards"]
+        self._shards = [_map_shard(path / s["name"], s["num_bytes"]) for s in shards]
+        self._index = np.concatenate([self._read_index(i) for i in range(len(shards))])
+        self._ends = np.cumsum([s["num_sequences"] for s in shards])
+        self.token_counts = _load_array(path / "token_counts.npy")
+
+    @classmethod
+    def open(cls, path: str | Path) -> "Records":
+        """Open a folder that ``prepare`` made.
+
+        Raises:
+            UserError: no such folder, an unfinished one, or a file that is missing, truncated or
+                broken; the message names the file.
+        """
+        path = Path(path)
+        if not path.is_dir():
+            raise UserError(f"{path}: no such folder; make it with `tf-distilbert prepare`")
+        manifest_path = path / "manifest.json"
+        if not manifest_path.exists():
+            raise UserError(f"{path}: unfinished (no manifest.json); run prepare again")
+        try:
+            manifest = json.loads(manifest_path.read_text(encoding="utf-8"))
+            version = manifest["format_version"]
+            if version == FORMAT_VERSION:
+                return cls(path, manifest)
+        except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError):
+            raise UserError(f"{manifest_path}: broken; remove {path} and prepare again") from None
+        raise UserError(
+            f"{manifest_path}: has format {version}, this program reads {FORMAT_VERSION}; "
+            f"remove {path} and prepare again"
+        )
+
+    def __len__(self) -> int:
+        return self.num_sequences
+
+    @cached_property
+    def vocabulary(self) -> list[str]:
+        """The tokens in the order of their ids, read from ``vocab.txt`` when first asked for."""
+        text = (self.path / "vocab.txt").read_text(encoding="utf-8")
+        return text.removesuffix("\n").split("\n")
+
+    def lengths(self, indices: np.ndarray) -> np.ndarray:
+        """Tokens of the given sequences, 0 for an index of -1: int64 [n] to int32 [n]."""
+        indices = self._checked(indices)
+        return np.where(indices < 0, 0, self._index["length"][indices]).astype(np.int32)
+
+    def gather(self, indices: np.ndarray) -> np.ndarray:
+        """Copy sequences into the rows of a matrix, filled up with `pad_id`.
+
+        Args:
+            indices: which sequences, in any order, int64 [n]; -1 gives a row of padding only.
+
+        Returns:
+            int32 [n, sequence_length].
+
+        Raises:
+            IndexError: an index is not in -1 .. num_sequences - 1.
+            UserError: the bytes on disk are not the ones that were written.
+        """
+        indices = self._checked(indices)
+        result = np.full((len(indices), self.sequence_length), self.pad_id, np.int32)
+        rows = np.flatnonzero(indices >= 0)
+        numbers = np.searchsorted(self._ends, indices[rows], side="right").tolist()
+        entries = self._index[indices[rows]].tolist()
+        size, dtype = self._dtype.itemsize, self._dtype
+        for row, number, (offset, length, crc32) in zip(rows, numbers, entries, strict=True):
+            payload = self._shards[number][offset : offset + length * size]
+            if zlib.crc32(payload) != crc32:
+                raise self._damaged(int(indices[row]), number, offset)
+            result[row, :length] = np.frombuffer(payload, dtype)
+        return result
+
+    def _checked(self, indices: np.ndarray) -> np.ndarray:
+        indices = np.asarray(indices, np.int64)
+        if indices.size and not -1 <= indices.min() <= indices.max() < self.num_sequences:
+            raise IndexError(f"sequence indices must be in -1 .. {self.num_sequences - 1}")
+        return indices
+
+    def _damaged(self, sequence: int, number: int, offset: int) -> UserError:
+        shard = self.manifest["shards"][number]
+        record = sequence - int(self._ends[number]) + shard["num_sequences"]
+        return UserError(
+            f"{self.path / shard['name']}: record {record} at byte {offset} is damaged (its "
+            f"checksum differs); remove {self.path} and prepare again"
+        )
+
+    def _read_index(self, number: int) -> np.ndarray:
+        """The index of one shard, after a check that it points into the shard."""
+        path = shard_path(self.path, number, ".index.npy")
+        index = _load_array(path)
+        expected = self.manifest["shards"][number]["num_sequences"]
+        if index.dtype != INDEX_DTYPE or index.shape != (expected,):
+            raise UserError(f"{path}: broken; remove {self.path} and prepare again")
+        ends = index["offset"] + index["length"].astype(np.uint64) * self._dtype.itemsize
+        outside = ends.max(initial=0) > len(self._shards[number])
+        if outside or index["length"].max(initial=0) > self.sequence_length:
+            raise UserError(f"{path}: broken; remove {self.path} and prepare again")
+        return index
+
+
+def _map_shard(path: Path, num_bytes: int) -> memoryview:
+    """The bytes of a shard, mapped into memory after a check of their number."""
+    if not path.exists():
+        raise UserError(f"{path}: missing, but the manifest lists it; run prepare anew")
+    size = path.stat().st_size
+    if size != num_bytes:
+        raise UserError(
+            f"{path}: truncated: it has {size:,} bytes, the manifest says {num_bytes:,}; "
+            f"remove {path.parent} and prepare again"
+        )
+    if num_bytes == 0:  # every sequence of the shard was dropped, and mmap refuses empty files
+        return memoryview(b"")
+    with open(path, "rb") as file:
+        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+
+
+def _load_array(path: Path) -> np.ndarray:
+    try:
+        return np.load(path, allow_pickle=False)
+    except FileNotFoundError:
+        raise UserError(f"{path}: missing; remove {path.parent} and prepare again") from None
+    except (ValueError, EOFError, OSError):
+        raise UserError(f"{path}: broken; remove {path.parent} and prepare again") from None

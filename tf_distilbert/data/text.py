@@ -1,0 +1,307 @@
+"""Text from files, globs, tensorflow-datasets or the built-in sample to blocks of documents.
+
+Whatever the source, its text becomes documents (between blank lines, or one record each) of
+paragraphs (lines), in blocks of about 2 MB: large enough to keep a tokenising thread busy,
+small enough that memory stays bounded. The same sources always give the same blocks, which lets
+an interrupted run skip the blocks it has done.
+
+What it leaves out: cleaning, language detection and deduplication. The text is taken as it is,
+but for lines that are not UTF-8.
+"""
+
+import glob
+import gzip
+import io
+import json
+import lzma
+import os
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from tf_distilbert.errors import UserError
+
+BLOCK_BYTES = 2 << 20
+MAX_LINE_BYTES = 1 << 20
+"""A longer line is cut at a space, so that a file without newlines needs no more memory."""
+
+MAX_JSON_BYTES = 256 << 20
+"""A longer line of a .jsonl file is refused; unlike text it cannot be read in pieces."""
+
+_TFDS, _SAMPLE = "tfds:", "sample:"
+_SAMPLE_SPLITS = ("train", "validation")
+
+
+@dataclass
+class TextBlock:
+    """Some documents, in the order of the sources.
+
+    Attributes:
+        documents: each a list of paragraphs: UTF-8, not empty, without newlines. A document
+            longer than a block goes on in the next one.
+        num_bytes: bytes of the paragraphs with one newline each.
+        num_invalid_lines: lines (or records) that were not UTF-8 and were skipped.
+        num_source_bytes: bytes read from the sources for this block. Over all blocks this is
+            `total_bytes`, also where the sources are compressed.
+    """
+
+    documents: list[list[bytes]]
+    num_bytes: int
+    num_invalid_lines: int
+    num_source_bytes: int
+
+
+def read_blocks(
+    sources: Sequence[str], invalid_utf8: str = "skip", block_bytes: int = BLOCK_BYTES
+) -> Iterator[TextBlock]:
+    """Read sources one after another.
+
+    Args:
+        sources: each the path of a text file (a blank line ends a document) or of a ``.jsonl``
+            file (one document a line, in its field ``text``), plain or ``.gz`` or ``.xz``; a glob
+            of such paths; ``tfds:NAME`` (the field ``text`` of the train split); or
+            ``sample:train`` or ``sample:validation``.
+        invalid_utf8: ``"skip"`` and count lines that are not UTF-8, or ``"refuse"`` them.
+        block_bytes: a block ends with the first document that reaches this size.
+
+    Raises:
+        UserError: a source is missing, empty, truncated or not what its name says.
+    """
+    if invalid_utf8 not in ("skip", "refuse"):
+        raise UserError(f"invalid_utf8: {invalid_utf8!r} is neither 'skip' nor 'refuse'")
+    corpus = _Corpus(expand_sources(sources), invalid_utf8 == "refuse")
+    is_empty = True
+    documents: list[list[bytes]] = []
+    document: list[bytes] = []
+    block_size = document_size = 0
+    for paragraph in corpus.paragraphs():
+        if paragraph:
+            document.append(paragraph)
+            document_size += len(paragraph) + 1
+            if document_size < block_bytes:
+                continue
+        if not document:
+            continue
+        documents.append(document)
+        block_size += document_size
+        document, document_size = [], 0
+        if block_size >= block_bytes:
+            yield corpus.make_block(documents, block_size)
+            is_empty, documents, block_size = False, [], 0
+    last = corpus.make_block(documents, block_size)
+    if is_empty and not documents:
+        skipped = f" ({last.num_invalid_lines} lines are not UTF-8)" * bool(last.num_invalid_lines)
+        raise UserError(f"{', '.join(sources)}: no text at all{skipped}; check the sources")
+    if documents or last.num_invalid_lines or last.num_source_bytes:
+        yield last
+
+
+def expand_sources(sources: Sequence[str]) -> list[str]:
+    """Replace globs by the files they match, sorted, and check that every file is there.
+
+    Raises:
+        UserError: no source, a missing file, a folder, a glob without match, an unknown sample.
+    """
+    if not sources:
+        raise UserError("no source of text; name a file, a glob, tfds:NAME or sample:train")
+    names: list[str] = []
+    for source in map(str, sources):
+        if source.startswith(_SAMPLE) and source.removeprefix(_SAMPLE) not in _SAMPLE_SPLITS:
+            raise UserError(f"{source}: no such sample; there are sample:train, sample:validation")
+        if source.startswith((_TFDS, _SAMPLE)) or os.path.isfile(source):
+            names.append(source)
+        elif os.path.isdir(source):
+            raise UserError(f"{source}: is a folder; name its files, for example {source}/*.txt")
+        elif glob.has_magic(source):
+            files = filter(os.path.isfile, glob.glob(source, recursive=True))
+            names.extend(matches := sorted(files))
+            if not matches:
+                raise UserError(f"{source}: matches no file; check the pattern")
+        else:
+            raise UserError(f"{source}: no such file; check the path")
+    return names
+
+
+def source_bytes(name: str) -> int | None:
+    """Size of one expanded source as it is stored, in bytes; None where it is unknown."""
+    if name.startswith(_TFDS):
+        return None
+    return len(_sample_bytes(name)) if name.startswith(_SAMPLE) else os.path.getsize(name)
+
+
+def total_bytes(sources: Sequence[str]) -> int | None:
+    """Size of all sources as they are stored (compressed or not), in bytes; None if unknown."""
+    sizes = [source_bytes(name) for name in expand_sources(sources)]
+    return None if None in sizes else sum(sizes)
+
+
+def _sample_bytes(name: str) -> bytes:
+    from tf_distilbert.sample.corpus import sample_text
+
+    return sample_text(name.removeprefix(_SAMPLE)).encode("utf-8")
+
+
+class _Corpus:
+    """Reads expanded sources in turn and counts what it has read since the last block."""
+
+    def __init__(self, names: Sequence[str], refuse_invalid: bool) -> None:
+        self._names = names
+        self._refuse_invalid = refuse_invalid
+        self._num_invalid_lines = 0
+        self._stored: BinaryIO | None = None  # the source as stored, before decompression
+        self._num_finished_bytes = 0  # of the sources before it
+        self._num_reported_bytes = 0
+
+    def make_block(self, documents: list[list[bytes]], num_bytes: int) -> TextBlock:
+        num_read = self._num_finished_bytes + (self._stored.tell() if self._stored else 0)
+        block = TextBlock(
+            documents, num_bytes, self._num_invalid_lines, num_read - self._num_reported_bytes
+        )
+        self._num_invalid_lines, self._num_reported_bytes = 0, num_read
+        return block
+
+    def paragraphs(self) -> Iterator[bytes]:
+        """Every paragraph of every source in order; ``b""`` stands between two documents."""
+        for name in self._names:
+            if name.startswith(_TFDS):
+                for number, text in enumerate(_tfds_texts(name), 1):
+                    yield from self._record_paragraphs(text, f"{name}: record {number}")
+            elif name.startswith(_SAMPLE):
+                with self._counted(io.BytesIO(_sample_bytes(name))) as stream:
+                    yield from self._text_paragraphs(stream, name)
+            else:
+                yield from self._file_paragraphs(name)
+            yield b""
+
+    @contextmanager
+    def _counted(self, stored: BinaryIO) -> Iterator[BinaryIO]:
+        with stored:
+            self._stored = stored
+            yield stored
+            self._num_finished_bytes += stored.seek(0, os.SEEK_END)
+            self._stored = None
+
+    def _file_paragraphs(self, path: str) -> Iterator[bytes]:
+        base, suffix = os.path.splitext(path)
+        base = base if suffix in (".gz", ".xz") else path
+        read = self._json_paragraphs if base.endswith(".jsonl") else self._text_paragraphs
+        try:
+            with self._counted(open(path, "rb")) as stored:
+                yield from read(_decompressed(stored, suffix), path)
+        except (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError) as error:
+            raise UserError(
+                f"{path}: truncated or damaged {suffix} file ({error}); fetch or compress it again"
+            ) from None
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
+
+    def _text_paragraphs(self, stream: BinaryIO, name: str) -> Iterator[bytes]:
+        for number, line in _lines(stream):
+            if self._is_valid(line, f"{name}: line {number}"):
+                yield line.strip()
+
+    def _json_paragraphs(self, stream: BinaryIO, name: str) -> Iterator[bytes]:
+        lines = iter(lambda: stream.readline(MAX_JSON_BYTES), b"")
+        for number, line in enumerate(lines, 1):
+            where = f"{name}: line {number}"
+            if len(line) == MAX_JSON_BYTES:
+                raise UserError(f"{where} is longer than {MAX_JSON_BYTES >> 20} MiB; split it")
+            line = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
+            if line.strip() and self._is_valid(line, where):
+                yield from self._record_paragraphs(_json_text(line, where), where)
+
+    def _record_paragraphs(self, text: bytes, where: str) -> Iterator[bytes]:
+        """One document: its blank lines do not end it."""
+        if self._is_valid(text, where):
+            yield from filter(None, (line.strip() for _, line in _lines(io.BytesIO(text))))
+            yield b""
+
+    def _is_valid(self, text: bytes, where: str) -> bool:
+        """Whether it is UTF-8. If it is not, count it or refuse it."""
+        if text.isascii():
+            return True
+        try:
+            text.decode("utf-8")
+        except UnicodeDecodeError as error:
+            if self._refuse_invalid:
+                raise UserError(
+                    f"{where} is not UTF-8 (byte {error.start + 1} of it); convert the file, or "
+                    "skip such lines with invalid_utf8: skip"
+                ) from None
+            self._num_invalid_lines += 1
+            return False
+        return True
+
+
+def _decompressed(stored: BinaryIO, suffix: str) -> BinaryIO:
+    if suffix == ".gz":
+        return io.BufferedReader(gzip.GzipFile(fileobj=stored))
+    if suffix == ".xz":
+        return io.BufferedReader(lzma.LZMAFile(stored))
+    return stored
+
+
+def _lines(stream: BinaryIO) -> Iterator[tuple[int, bytes]]:
+    """Numbered lines without their ends; a very long line comes in pieces of the same number."""
+    number, rest = 1, b""
+    while piece := stream.readline(MAX_LINE_BYTES - len(rest)):
+        if not rest and number == 1:
+            piece = piece.removeprefix(b"\xef\xbb\xbf")  # a byte-order mark
+        line = rest + piece
+        if line.endswith(b"\n"):
+            yield number, line.rstrip(b"\r\n")
+            number, rest = number + 1, b""
+        elif len(line) < MAX_LINE_BYTES:  # the last line, without a newline
+            yield number, line
+            rest = b""
+        else:
+            cut = _cut_position(line)
+            yield number, line[:cut]
+            rest = line[cut:]
+    if rest:
+        yield number, rest
+
+
+def _cut_position(line: bytes) -> int:
+    """After the last space, or without one before the last character: never inside one."""
+    if (space := line.rfind(b" ")) > 0:
+        return space + 1
+    position = len(line) - 1
+    while position > len(line) - 4 and line[position] & 0xC0 == 0x80:  # continues a character
+        position -= 1
+    return position
+
+
+def _json_text(line: bytes, where: str) -> bytes:
+    """Field ``text`` of a JSON record, encoded so that lone surrogates count as invalid UTF-8."""
+    try:
+        record = json.loads(line)
+    except ValueError as error:
+        raise UserError(f"{where} is not JSON ({error}); each line must be an object") from None
+    text = record.get("text") if isinstance(record, dict) else None
+    if not isinstance(text, str):
+        raise UserError(f'{where} lacks the text; each line must be {{"text": "..."}}')
+    return text.encode("utf-8", errors="surrogatepass")
+
+
+def _tfds_texts(name: str) -> Iterator[bytes]:
+    """The texts of a tensorflow-datasets train split, in its fixed order."""
+    dataset_name = name.removeprefix(_TFDS)
+    try:
+        import tensorflow_datasets as tfds
+
+        dataset = tfds.load(dataset_name, split="train", shuffle_files=False)
+    except ImportError:
+        raise UserError(f"{name}: needs `pip install tensorflow-datasets`") from None
+    except Exception as error:  # its errors, and those of its downloads, have no common base
+        reason = str(error).strip().split("\n")[0] or type(error).__name__
+        raise UserError(
+            f"{name}: cannot be loaded ({reason}); run `tfds build {dataset_name}` where there is "
+            "a network and set TFDS_DATA_DIR to the result"
+        ) from None
+    if "text" not in dataset.element_spec:
+        raise UserError(f"{name}: has no feature `text`; export it to .jsonl and name that file")
+    for record in dataset.as_numpy_iterator():
+        yield record["text"]

@@ -1,0 +1,195 @@
+"""Names of weights: ours beside Hugging Face's, one table for reading and for writing.
+
+A row names one of our variables and the tensor it is stored as. ``{i}`` stands for a layer's
+number. ``[k]`` picks the k-th of three equal parts along the last axis: query, key and value are
+one matrix here. Kernels are stored transposed (PyTorch's ``Linear`` keeps [out, in]).
+"""
+
+import re
+from collections.abc import Mapping
+
+import numpy as np
+
+from tf_distilbert.architecture import Architecture
+from tf_distilbert.errors import UserError
+from tf_distilbert.masked_language_model import MaskedLanguageModel
+
+_BERT = (
+    ("encoder/token_table", "bert.embeddings.word_embeddings.weight"),
+    ("encoder/position_table", "bert.embeddings.position_embeddings.weight"),
+    ("encoder/segment_table", "bert.embeddings.token_type_embeddings.weight"),
+    ("encoder/embedding_norm/gamma", "bert.embeddings.LayerNorm.weight"),
+    ("encoder/embedding_norm/beta", "bert.embeddings.LayerNorm.bias"),
+    ("block/query_key_value/kernel[0]", "layer.attention.self.query.weight"),
+    ("block/query_key_value/kernel[1]", "layer.attention.self.key.weight"),
+    ("block/query_key_value/kernel[2]", "layer.attention.self.value.weight"),
+    ("block/query_key_value/bias[0]", "layer.attention.self.query.bias"),
+    ("block/query_key_value/bias[1]", "layer.attention.self.key.bias"),
+    ("block/query_key_value/bias[2]", "layer.attention.self.value.bias"),
+    ("block/attention_output/kernel", "layer.attention.output.dense.weight"),
+    ("block/attention_output/bias", "layer.attention.output.dense.bias"),
+    ("block/attention_norm/gamma", "layer.attention.output.LayerNorm.weight"),
+    ("block/attention_norm/beta", "layer.attention.output.LayerNorm.bias"),
+    ("block/intermediate/kernel", "layer.intermediate.dense.weight"),
+    ("block/intermediate/bias", "layer.intermediate.dense.bias"),
+    ("block/output_dense/kernel", "layer.output.dense.weight"),
+    ("block/output_dense/bias", "layer.output.dense.bias"),
+    ("block/output_norm/gamma", "layer.output.LayerNorm.weight"),
+    ("block/output_norm/beta", "layer.output.LayerNorm.bias"),
+    ("head/transform/kernel", "cls.predictions.transform.dense.weight"),
+    ("head/transform/bias", "cls.predictions.transform.dense.bias"),
+    ("head/norm/gamma", "cls.predictions.transform.LayerNorm.weight"),
+    ("head/norm/beta", "cls.predictions.transform.LayerNorm.bias"),
+    ("head/output_bias", "cls.predictions.bias"),
+)
+
+_DISTILBERT = (
+    ("encoder/token_table", "distilbert.embeddings.word_embeddings.weight"),
+    ("encoder/position_table", "distilbert.embeddings.position_embeddings.weight"),
+    ("encoder/embedding_norm/gamma", "distilbert.embeddings.LayerNorm.weight"),
+    ("encoder/embedding_norm/beta", "distilbert.embeddings.LayerNorm.bias"),
+    ("block/query_key_value/kernel[0]", "layer.attention.q_lin.weight"),
+    ("block/query_key_value/kernel[1]", "layer.attention.k_lin.weight"),
+    ("block/query_key_value/kernel[2]", "layer.attention.v_lin.weight"),
+    ("block/query_key_value/bias[0]", "layer.attention.q_lin.bias"),
+    ("block/query_key_value/bias[1]", "layer.attention.k_lin.bias"),
+    ("block/query_key_value/bias[2]", "layer.attention.v_lin.bias"),
+    ("block/attention_output/kernel", "layer.attention.out_lin.weight"),
+    ("block/attention_output/bias", "layer.attention.out_lin.bias"),
+    ("block/attention_norm/gamma", "layer.sa_layer_norm.weight"),
+    ("block/attention_norm/beta", "layer.sa_layer_norm.bias"),
+    ("block/intermediate/kernel", "layer.ffn.lin1.weight"),
+    ("block/intermediate/bias", "layer.ffn.lin1.bias"),
+    ("block/output_dense/kernel", "layer.ffn.lin2.weight"),
+    ("block/output_dense/bias", "layer.ffn.lin2.bias"),
+    ("block/output_norm/gamma", "layer.output_layer_norm.weight"),
+    ("block/output_norm/beta", "layer.output_layer_norm.bias"),
+    ("head/transform/kernel", "vocab_transform.weight"),
+    ("head/transform/bias", "vocab_transform.bias"),
+    ("head/norm/gamma", "vocab_layer_norm.weight"),
+    ("head/norm/beta", "vocab_layer_norm.bias"),
+    ("head/output_bias", "vocab_projector.bias"),
+)
+
+# What "block/" and "layer." above stand for, on our side and on theirs.
+_LAYER_PREFIX = {"bert": "bert.encoder.layer.{i}.", "distilbert": "distilbert.transformer.layer.{i}."}
+_TABLES = {"bert": _BERT, "distilbert": _DISTILBERT}
+
+# How the tensors of a masked-LM head begin, in either family.
+_HEAD = ("cls.predictions.", "vocab_transform.", "vocab_layer_norm.", "vocab_projector.")
+
+# Tensors of real folders that a masked language model does not need.
+_UNUSED = re.compile(
+    r"bert\.pooler\..*|cls\.seq_relationship\..*|.*\.position_ids|"
+    r"cls\.predictions\.decoder\.(weight|bias)|vocab_projector\.weight"
+)
+# The output projections among them: they must be the embedding table they are tied to.
+_TIED = ("cls.predictions.decoder.weight", "vocab_projector.weight")
+
+
+def name_table(architecture: Architecture) -> list[tuple[str, str]]:
+    """List (our name, Hugging Face's name) for every tensor of a model of this architecture."""
+    prefix = _LAYER_PREFIX[architecture.family]
+    rows = []
+    for ours, theirs in _TABLES[architecture.family]:
+        if not ours.startswith("block/"):
+            rows.append((ours, theirs))
+            continue
+        for i in range(architecture.num_layers):
+            ours_i = ours.replace("block/", f"encoder/block_{i}/", 1)
+            rows.append((ours_i, theirs.replace("layer.", prefix.format(i=i), 1)))
+    return rows
+
+
+def named_variables(model: MaskedLanguageModel) -> dict:
+    """Map our names (as in `name_table`, without ``[k]``) to the model's variables."""
+    return {v.path.split("/", 1)[1]: v for v in model.weights}
+
+
+def write_tensors(model: MaskedLanguageModel) -> dict[str, np.ndarray]:
+    """Give the model's weights under Hugging Face's names, float32."""
+    values = {name: np.asarray(v.value) for name, v in named_variables(model).items()}
+    return {
+        theirs: np.ascontiguousarray(_stored_form(values, ours), dtype=np.float32)
+        for ours, theirs in name_table(model.architecture)
+    }
+
+
+def read_tensors(
+    model: MaskedLanguageModel, tensors: Mapping[str, np.ndarray], source: str
+) -> None:
+    """Assign tensors under Hugging Face's names to the model's weights.
+
+    Args:
+        model: takes the values; every weight is assigned or none.
+        tensors: name to array, any float dtype.
+        source: the file or folder, named in errors.
+
+    Raises:
+        UserError: a tensor is missing, surplus or of another shape; the masked-LM head is missing;
+            the output projection is not tied to the embeddings.
+    """
+    tensors = {_modern_name(name): tensor for name, tensor in tensors.items()}
+    table = name_table(model.architecture)
+    _check_names(table, tensors, source)
+    _check_tied(table, tensors, source)
+    values = {name: np.empty(v.shape, np.float32) for name, v in named_variables(model).items()}
+    for ours, theirs in table:
+        target = _stored_form(values, ours)
+        if target.shape != tensors[theirs].shape:
+            raise UserError(
+                f"{source}: {theirs} has shape {list(tensors[theirs].shape)}, "
+                f"config.json calls for {list(target.shape)}"
+            )
+        target[...] = tensors[theirs]
+    for name, variable in named_variables(model).items():
+        variable.assign(values[name])
+
+
+def _stored_form(values: Mapping[str, np.ndarray], ours: str) -> np.ndarray:
+    """View of our array as it is stored: the k-th third if ``[k]`` is asked for, transposed."""
+    name, _, part = ours.partition("[")
+    value = values[name]
+    if part:
+        width = value.shape[-1] // 3
+        k = int(part[0])
+        value = value[..., k * width : (k + 1) * width]
+    return value.T if name.endswith("/kernel") else value
+
+
+def _modern_name(name: str) -> str:
+    # Folders converted from TensorFlow 1 (bert-base-uncased itself) keep its names of the norms.
+    return name.replace("LayerNorm.gamma", "LayerNorm.weight").replace(
+        "LayerNorm.beta", "LayerNorm.bias"
+    )
+
+
+def _check_names(
+    table: list[tuple[str, str]], tensors: Mapping[str, np.ndarray], source: str
+) -> None:
+    wanted = {theirs for _, theirs in table}
+    missing = sorted(wanted - tensors.keys())
+    surplus = sorted(n for n in tensors.keys() - wanted if not _UNUSED.fullmatch(n))
+    if not any(name.startswith(_HEAD) for name in tensors):
+        raise UserError(
+            f"{source}: has no masked-LM head, so what it predicts would be noise; "
+            "use a folder saved from a ...ForMaskedLM or ...ForPreTraining model"
+        )
+    for what, names in (("lacks", missing), ("holds unknown", surplus)):
+        if names:
+            raise UserError(f"{source}: {what} {_some(names)}")
+
+
+def _check_tied(
+    table: list[tuple[str, str]], tensors: Mapping[str, np.ndarray], source: str
+) -> None:
+    embeddings = tensors[dict(table)["encoder/token_table"]]
+    for name in _TIED:
+        if name in tensors and not np.array_equal(tensors[name], embeddings):
+            raise UserError(f"{source}: {name} differs from the word embeddings; only tied heads work")
+
+
+def _some(names: list[str]) -> str:
+    rest = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + rest
+

@@ -1,0 +1,227 @@
+"""Models on disk: Hugging Face folders, in and out. There is no format of our own.
+
+A folder holds ``config.json``, ``model.safetensors``, ``vocab.txt`` and ``tokenizer_config.json``;
+`transformers` opens what is written here, and what it writes is opened here.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import ml_dtypes  # noqa: F401  registers bfloat16 with NumPy, which safetensors then reads
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from tf_distilbert.architecture import Architecture
+from tf_distilbert.errors import UserError
+from tf_distilbert.hf_weights import read_tensors, write_tensors
+from tf_distilbert.masked_language_model import MaskedLanguageModel
+from tf_distilbert.tokenizer import Tokenizer, read_vocabulary
+
+# Hugging Face's names of activations; its "gelu" is the one with erf.
+_ACTIVATIONS = {
+    "gelu": "gelu",
+    "gelu_new": "gelu_tanh",
+    "gelu_pytorch_tanh": "gelu_tanh",
+    "relu": "relu",
+}
+
+# Our name of an architecture's number beside its key in config.json.
+_BERT_KEYS = (
+    ("vocabulary_size", "vocab_size"),
+    ("hidden_size", "hidden_size"),
+    ("num_layers", "num_hidden_layers"),
+    ("num_heads", "num_attention_heads"),
+    ("intermediate_size", "intermediate_size"),
+    ("max_positions", "max_position_embeddings"),
+    ("num_segments", "type_vocab_size"),
+    ("activation", "hidden_act"),
+    ("layer_norm_epsilon", "layer_norm_eps"),
+    ("dropout", "hidden_dropout_prob"),
+    ("attention_dropout", "attention_probs_dropout_prob"),
+    ("initializer_range", "initializer_range"),
+)
+_DISTILBERT_KEYS = (
+    ("vocabulary_size", "vocab_size"),
+    ("hidden_size", "dim"),
+    ("num_layers", "n_layers"),
+    ("num_heads", "n_heads"),
+    ("intermediate_size", "hidden_dim"),
+    ("max_positions", "max_position_embeddings"),
+    ("activation", "activation"),
+    ("dropout", "dropout"),
+    ("attention_dropout", "attention_dropout"),
+    ("initializer_range", "initializer_range"),
+)
+_KEYS = {"bert": _BERT_KEYS, "distilbert": _DISTILBERT_KEYS}
+_CLASS_NAMES = {"bert": "BertForMaskedLM", "distilbert": "DistilBertForMaskedLM"}
+
+
+def load_model(path: str | Path) -> MaskedLanguageModel:
+    """Load a masked language model from a Hugging Face folder.
+
+    Args:
+        path: folder of a ``BertForMaskedLM``, ``BertForPreTraining`` or ``DistilBertForMaskedLM``;
+            weights in float32, float16 or bfloat16.
+
+    Returns:
+        The model in float32 under the current Keras precision policy, its tokenizer attached.
+
+    Raises:
+        UserError: the folder or a file in it is missing, broken or of another kind; names it.
+
+    Example:
+        >>> teacher = tf_distilbert.load_model("bert-base-uncased")
+        >>> teacher.architecture.num_layers
+        12
+    """
+    path = Path(path)
+    if not path.is_dir():
+        raise UserError(f"{path}: no such model folder")
+    architecture = read_architecture(path)
+    tokenizer = load_tokenizer(path)
+    if len(tokenizer.vocabulary) != architecture.vocabulary_size:
+        raise UserError(
+            f"{path}: vocab.txt has {len(tokenizer.vocabulary)} tokens, config.json says "
+            f"vocab_size {architecture.vocabulary_size}; one of them belongs to another model"
+        )
+    tensors = _read_safetensors(path / "model.safetensors")
+    model = MaskedLanguageModel(architecture, tokenizer)
+    read_tensors(model, tensors, source=str(path))
+    return model
+
+
+def save_model(model: MaskedLanguageModel, path: str | Path, *, overwrite: bool = False) -> None:
+    """Write a model as a Hugging Face folder that `transformers` opens, masked-LM head included.
+
+    Args:
+        model: its tokenizer must be attached.
+        path: the folder; it appears only when complete.
+        overwrite: replace what is there.
+
+    Raises:
+        UserError: the folder exists and is not empty, or cannot be written.
+    """
+    path = Path(path)
+    if path.exists() and not overwrite and (not path.is_dir() or any(path.iterdir())):
+        raise UserError(f"{path}: exists already; choose another folder or remove it")
+    if model.tokenizer is None:
+        raise UserError("the model has no tokenizer to save; set model.tokenizer first")
+    partial = path.with_name(path.name + ".partial")
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        _write_files(model, partial)
+        if path.exists():
+            shutil.rmtree(path)
+        os.replace(partial, path)
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise UserError(f"{path}: cannot be written: {error}") from None
+
+
+def read_architecture(path: Path) -> Architecture:
+    """Read ``config.json`` of a model folder.
+
+    Raises:
+        UserError: missing, no JSON, a key missing, or a model type that is none of ours.
+    """
+    config = _read_json(path / "config.json")
+    family = config.get("model_type")
+    if family not in _KEYS:
+        raise UserError(
+            f"{path / 'config.json'}: model_type {family!r} is not supported; "
+            f"use one of {', '.join(_KEYS)}"
+        )
+    numbers = {ours: config[theirs] for ours, theirs in _KEYS[family] if theirs in config}
+    if numbers.get("activation", "gelu") not in _ACTIVATIONS:
+        raise UserError(f"{path / 'config.json'}: activation {numbers['activation']!r} is not known")
+    numbers["activation"] = _ACTIVATIONS[numbers.get("activation", "gelu")]
+    if family == "distilbert":
+        numbers["num_segments"] = 0
+        # Released DistilBERTs differ from their authors' defaults in depth alone.
+        numbers.setdefault("num_layers", 6)
+    if "vocabulary_size" not in numbers:
+        raise UserError(f"{path / 'config.json'}: lacks vocab_size")
+    return Architecture(family=family, **numbers)
+
+
+def load_tokenizer(path: str | Path) -> Tokenizer:
+    """Make the tokenizer of a model folder: ``vocab.txt``, case as ``tokenizer_config.json`` says.
+
+    Raises:
+        UserError: a file is missing or broken.
+    """
+    path = Path(path)
+    lower_case = True
+    if (path / "tokenizer_config.json").exists():
+        lower_case = _read_json(path / "tokenizer_config.json").get("do_lower_case", True)
+    return Tokenizer(read_vocabulary(path / "vocab.txt"), lower_case)
+
+
+def _read_json(path: Path) -> dict:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: missing; this is no Hugging Face model folder") from None
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise UserError(f"{path}: is not JSON: {error}") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: holds no JSON object")
+    return content
+
+
+def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
+    if not path.exists():
+        raise UserError(f"{path}: missing; save the model with safetensors")
+    try:
+        with safe_open(path, framework="np") as file:
+            return {name: file.get_tensor(name).astype(np.float32) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path}: truncated or damaged ({error}); copy it again") from None
+
+
+def _write_files(model: MaskedLanguageModel, folder: Path) -> None:
+    _write_json(folder / "config.json", _hf_config(model.architecture, model.tokenizer))
+    _write_json(folder / "tokenizer_config.json", _hf_tokenizer_config(model))
+    (folder / "vocab.txt").write_text("\n".join(model.tokenizer.vocabulary) + "\n", "utf-8")
+    save_file(write_tensors(model), folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def _write_json(path: Path, content: Mapping) -> None:
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def _hf_config(architecture: Architecture, tokenizer: Tokenizer) -> dict:
+    family = architecture.family
+    config = {
+        "architectures": [_CLASS_NAMES[family]],
+        "model_type": family,
+        "pad_token_id": tokenizer.pad_id,
+        "tie_word_embeddings": True,
+    }
+    for ours, theirs in _KEYS[family]:
+        config[theirs] = getattr(architecture, ours)
+    key = "activation" if family == "distilbert" else "hidden_act"
+    if config[key] == "gelu_tanh":
+        config[key] = "gelu_pytorch_tanh"
+    if family == "distilbert":
+        config["sinusoidal_pos_embds"] = False
+    return config
+
+
+def _hf_tokenizer_config(model: MaskedLanguageModel) -> dict:
+    family = "Bert" if model.architecture.family == "bert" else "DistilBert"
+    return {
+        "tokenizer_class": f"{family}Tokenizer",
+        "do_lower_case": model.tokenizer.lower_case,
+        "model_max_length": model.architecture.max_positions,
+        "unk_token": "[UNK]",
+        "sep_token": "[SEP]",
+        "pad_token": "[PAD]",
+        "cls_token": "[CLS]",
+        "mask_token": "[MASK]",
+    }

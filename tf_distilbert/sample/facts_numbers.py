@@ -1,0 +1,260 @@
+"""Facts about numbers and time: arithmetic, order, the calendar, units and shapes."""
+
+from tf_distilbert.sample.facts import MISSING, Kind, kind, table, with_next
+
+NUMBER_WORDS = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
+    "fifteen sixteen seventeen eighteen nineteen twenty"
+).split()
+
+NUMBERS = tuple(
+    {
+        "number": word,
+        "digits": str(value),
+        "parity": "odd" if value % 2 else "even",
+        "next": NUMBER_WORDS[value + 1] if value < 20 else "twenty-one",
+        "double": NUMBER_WORDS[2 * value] if value <= 10 else MISSING,
+    }
+    for value, word in enumerate(NUMBER_WORDS)
+)
+
+SUMS = tuple(
+    {
+        "first": NUMBER_WORDS[first],
+        "second": NUMBER_WORDS[second],
+        "total": NUMBER_WORDS[first + second],
+        "sum_in_digits": f"{first} + {second} = {first + second}",
+        "difference_in_digits": f"{first + second} - {second} = {first}",
+    }
+    for first in range(1, 11)
+    for second in range(1, 11)
+)
+
+PRODUCTS = tuple(
+    {"first": str(first), "second": str(second), "product": str(first * second)}
+    for first in range(2, 11)
+    for second in range(2, 11)
+)
+
+COMPARISONS = tuple(
+    {"small": NUMBER_WORDS[small], "large": NUMBER_WORDS[large]}
+    for small in range(0, 20)
+    for large in range(small + 1, 21, 4)
+)
+
+DAYS = table("""
+day, place
+Monday, first
+Tuesday, second
+Wednesday, third
+Thursday, fourth
+Friday, fifth
+Saturday, sixth
+Sunday, seventh
+""")
+
+MONTHS = table("""
+month, place, days, season
+January, first, 31, winter
+February, second, 28, winter
+March, third, 31, spring
+April, fourth, 30, spring
+May, fifth, 31, spring
+June, sixth, 30, summer
+July, seventh, 31, summer
+August, eighth, 31, summer
+September, ninth, 30, autumn
+October, tenth, 31, autumn
+November, eleventh, 30, autumn
+December, twelfth, 31, winter
+""")
+
+SEASONS = table("""
+season, weather
+spring, mild
+summer, hot
+autumn, windy
+winter, cold
+""")
+
+UNITS = table("""
+whole, count, parts
+minute, sixty, seconds
+hour, sixty, minutes
+day, twenty-four, hours
+week, seven, days
+year, twelve, months
+decade, ten, years
+century, one hundred, years
+millennium, one thousand, years
+metre, one hundred, centimetres
+kilometre, one thousand, metres
+centimetre, ten, millimetres
+kilogram, one thousand, grams
+litre, one thousand, millilitres
+foot, twelve, inches
+yard, three, feet
+pound, sixteen, ounces
+dozen, twelve, pieces
+pair, two, pieces
+dollar, one hundred, cents
+euro, one hundred, cents
+""")
+
+SHAPES = table("""
+shape, sides
+triangle, three
+square, four
+rectangle, four
+pentagon, five
+hexagon, six
+heptagon, seven
+octagon, eight
+decagon, ten
+""")
+
+KINDS: tuple[Kind, ...] = (
+    kind("sum", "numbers", "total", SUMS, """
+{first} plus {second} is {total}.
+The sum of {first} and {second} is {total}.
+What is {first} plus {second}? It is {total}.
+If you add {second} to {first}, you get {total}.
+In digits we write {sum_in_digits}.
+We add {first} and {second} and have {total}.
+{first} apples and {second} apples make {total} apples.
+{total} is the sum of {first} and {second}.
+"""),
+    kind("difference", "numbers", "total", SUMS, """
+{total} minus {second} is {first}.
+What is {total} minus {second}? It is {first}.
+If you take {second} from {total}, {first} remains.
+In digits we write {difference_in_digits}.
+Of {total} birds {second} flew away, so the number left was {first}.
+The difference between {total} and {second} is {first}.
+"""),
+    kind("product", "products", "product", PRODUCTS, """
+{first} times {second} is {product}.
+The product of {first} and {second} is {product}.
+What is {first} times {second}? It is {product}.
+If you multiply {first} by {second}, you get {product}.
+{product} divided by {second} is {first}.
+In {product} there are {first} groups of {second}.
+{product} is the product of {first} and {second}.
+"""),
+    kind("greater", "comparisons", "small", COMPARISONS, """
+{small} is less than {large}.
+{large} is greater than {small}.
+Which is greater, {small} or {large}? The greater number is {large}.
+Which is less, {large} or {small}? The lesser number is {small}.
+If we count from {small} we come to {large} later.
+The number {large} is above the number {small}.
+"""),
+    kind("next number", "numbers", "number", NUMBERS, """
+After {number} comes {next}.
+The number after {number} is {next}.
+Before {next} comes {number}.
+Which number follows {number}? It is {next}.
+We count {number} and then {next}.
+{next} is one more than {number}.
+{number} is one less than {next}.
+"""),
+    kind("digits", "numbers", "number", NUMBERS, """
+The number {number} is written {digits}.
+{digits} is the number {number}.
+How do you write {number} in digits? You write {digits}.
+For {digits} we say {number}.
+The digits {digits} stand for {number}.
+In words {digits} is {number}.
+"""),
+    kind("parity", "numbers", "number", NUMBERS, """
+{number} is {parity!a} number.
+The number {number} is {parity}.
+Is {number} even or odd? It is {parity}.
+Among the {parity} numbers is {number}.
+We call {number} {parity}.
+The {digits} on the door is {parity!a} number.
+"""),
+    kind("double", "numbers", "number", NUMBERS, """
+The double of {number} is {double}.
+Half of {double} is {number}.
+Two times {number} is {double}.
+What is twice {number}? It is {double}.
+Twice {number} makes {double}.
+{double} is the double of {number}.
+"""),
+    kind("next day", "calendar", "day", with_next(DAYS), """
+After {day} comes {other_day}.
+The day after {day} is {other_day}.
+The day before {other_day} is {day}.
+If today is {day}, tomorrow is {other_day}.
+If today is {other_day}, yesterday was {day}.
+Which day follows {day}? It is {other_day}.
+Between {day} and {other_day} there is one night.
+"""),
+    kind("day place", "calendar", "day", DAYS, """
+{day} is the {place} day of the week.
+The {place} day of the week is {day}.
+In a week that starts on Monday, {day} comes {place}.
+Which day of the week is {place}? It is {day}.
+As we count the days, {day} is the {place} day.
+"""),
+    kind("next month", "calendar", "month", with_next(MONTHS), """
+After {month} comes {other_month}.
+The month after {month} is {other_month}.
+The month before {other_month} is {month}.
+If this month is {month}, the next month is {other_month}.
+If this month is {other_month}, the last month was {month}.
+Which month follows {month}? It is {other_month}.
+{month} ends and {other_month} begins.
+"""),
+    kind("month place", "calendar", "month", MONTHS, """
+{month} is the {place} month of the year.
+The {place} month of the year is {month}.
+In the calendar, {month} has the {place} page.
+Which month of the year is {place}? It is {month}.
+As we count the months, {month} is the {place} month.
+"""),
+    kind("month days", "calendar", "month", MONTHS, """
+{month} has {days} days.
+There are {days} days in {month}.
+How many days does {month} have? It has {days} days.
+The number of days in {month} is {days}.
+In most years, {month} lasts {days} days.
+A calendar shows {days} days for {month}.
+"""),
+    kind("month season", "calendar", "month", MONTHS, """
+In Europe, {month} is in {season}.
+The season of {month} in Europe is {season}.
+{month} is {season!a} month in Europe.
+Which season is it in Europe in {month}? It is {season}.
+{month} in Europe belongs to {season}.
+When it is {month} in Europe, people speak of {season}.
+"""),
+    kind("next season", "calendar", "season", with_next(SEASONS), """
+After {season} comes {other_season}.
+The season after {season} is {other_season}.
+The season before {other_season} is {season}.
+Which season follows {season}? It is {other_season}.
+{season} is often {weather}, and {other_season} is often {other_weather}.
+{season} ends and {other_season} begins.
+"""),
+    kind("unit", "units", "whole", UNITS, """
+There are {count} {parts} in {whole!a}.
+{whole!a} has {count} {parts}.
+How many {parts} are in {whole!a}? There are {count}.
+{count} {parts} make {whole!a}.
+{whole!a} is the same as {count} {parts}.
+{whole!a} consists of {count} {parts}.
+If you have {count} {parts}, you have {whole!a}.
+To fill {whole!a}, we need {count} {parts}.
+"""),
+    kind("shape", "units", "shape", SHAPES, """
+{shape!a} has {sides} sides.
+The {shape} is a shape with {sides} sides.
+How many sides does {shape!a} have? It has {sides} sides.
+Draw {sides} sides to make {shape!a}.
+Count the sides of {shape!a} and you find {sides}.
+Every {shape} has {sides} corners.
+"""),
+)
+"""The kinds of facts about numbers and time."""

@@ -1,0 +1,123 @@
+"""The student: DistilBERT's architecture at half the teacher's depth, started from its weights.
+
+Source: Sanh et al. 2019, section 2 (no token-type embeddings, no pooler, one layer out of two) and
+the reference's layer list 0, 2, 4, 7, 9, 11, which is even spacing from first to last, rounded.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from tf_distilbert.errors import UserError
+from tf_distilbert.hf_weights import named_variables
+from tf_distilbert.masked_language_model import MaskedLanguageModel
+
+
+def even_layer_map(num_teacher_layers: int, num_student_layers: int) -> list[int]:
+    """Choose which teacher layer each student layer starts from: evenly from first to last.
+
+    Example:
+        >>> even_layer_map(12, 6)
+        [0, 2, 4, 7, 9, 11]
+    """
+    if num_student_layers == 1:
+        return [0]
+    last = num_teacher_layers - 1
+    # Halves go up, in exact integer arithmetic: (2·i·last + gaps) // (2·gaps).
+    gaps = num_student_layers - 1
+    return [(2 * i * last + gaps) // (2 * gaps) for i in range(num_student_layers)]
+
+
+def build_student(
+    teacher: MaskedLanguageModel,
+    num_layers: int | None = None,
+    *,
+    layer_map: Sequence[int] | None = None,
+    fold_segments: bool = True,
+    initialize_from: str = "teacher",
+) -> MaskedLanguageModel:
+    """Build a DistilBERT student of a teacher and start it from the teacher's weights.
+
+    Embeddings, the layers of the map and the whole masked-LM head are copied.
+
+    Args:
+        teacher: a BERT (or DistilBERT) with its masked-LM head.
+        num_layers: the student's depth; by default the map's length, or half the teacher's layers.
+        layer_map: for each student layer the teacher layer (from 0) to copy; by default
+            `even_layer_map`.
+        fold_segments: add the teacher's type-0 embedding to the student's position table. The
+            student has no type embeddings; without them its first layer would see other inputs
+            than the teacher's did. The reference drops them (``False`` is exactly the reference).
+        initialize_from: ``teacher``, or ``random`` to copy nothing.
+
+    Returns:
+        The student, with the teacher's tokenizer.
+
+    Raises:
+        UserError: depth or layer map do not fit the teacher.
+
+    Example:
+        >>> student = build_student(load_model("bert-base-uncased"), num_layers=6)
+        >>> student.count_params()
+        66985530
+    """
+    layers = _resolve_layers(teacher.architecture.num_layers, num_layers, layer_map)
+    if initialize_from not in ("teacher", "random"):
+        raise UserError(f"student.initialize_from {initialize_from!r}: use teacher or random")
+    architecture = replace(
+        teacher.architecture, family="distilbert", num_layers=len(layers), num_segments=0
+    )
+    student = MaskedLanguageModel(architecture, teacher.tokenizer, name="student")
+    if initialize_from == "teacher":
+        _copy_weights(teacher, student, layers, fold_segments)
+    return student
+
+
+def _resolve_layers(
+    num_teacher_layers: int, num_layers: int | None, layer_map: Sequence[int] | None
+) -> list[int]:
+    if num_layers is None:
+        num_layers = len(layer_map) if layer_map else max(1, num_teacher_layers // 2)
+    if num_layers < 1 or (layer_map is None and num_layers > num_teacher_layers):
+        raise UserError(
+            f"student.num_layers is {num_layers}; a teacher of {num_teacher_layers} layers "
+            f"gives a student of 1 to {num_teacher_layers}"
+        )
+    if layer_map is None:
+        return even_layer_map(num_teacher_layers, num_layers)
+    if len(layer_map) != num_layers:
+        raise UserError(
+            f"student.layer_map has {len(layer_map)} entries for {num_layers} student layers; "
+            "give one teacher layer for each"
+        )
+    outside = [layer for layer in layer_map if not 0 <= layer < num_teacher_layers]
+    if outside:
+        raise UserError(
+            f"student.layer_map names teacher layer {outside[0]}; "
+            f"the teacher has layers 0 to {num_teacher_layers - 1}"
+        )
+    return list(layer_map)
+
+
+def _copy_weights(
+    teacher: MaskedLanguageModel,
+    student: MaskedLanguageModel,
+    layers: Sequence[int],
+    fold_segments: bool,
+) -> None:
+    source = {name: np.asarray(v.value) for name, v in named_variables(teacher).items()}
+    if fold_segments and "encoder/segment_table" in source:
+        source["encoder/position_table"] = (
+            source["encoder/position_table"] + source["encoder/segment_table"][0]
+        )
+    for name, variable in named_variables(student).items():
+        variable.assign(source[_teacher_name(name, layers)])
+
+
+def _teacher_name(student_name: str, layers: Sequence[int]) -> str:
+    prefix, separator, rest = student_name.partition("block_")
+    if not separator:
+        return student_name
+    layer, _, tail = rest.partition("/")
+    return f"{prefix}block_{layers[int(layer)]}/{tail}"

@@ -1,0 +1,82 @@
+"""WordPiece as BERT uses it, as a TensorFlow graph: the only file that knows the special tokens."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import tensorflow as tf
+import tensorflow_text as tf_text
+
+from tf_distilbert.errors import UserError
+
+SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+
+
+def read_vocabulary(path: str | Path) -> list[str]:
+    """Read a ``vocab.txt``: one token a line, the line number is the token's id.
+
+    Raises:
+        UserError: the file is missing, not UTF-8, or lacks one of BERT's special tokens.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such vocabulary file; make one with `tf-distilbert vocab`") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: not UTF-8 text; a vocabulary has one token a line") from None
+    # Not splitlines(): real vocabularies hold tokens such as U+2028, which it takes for a line end.
+    tokens = text.removesuffix("\n").replace("\r\n", "\n").split("\n")
+    missing = [token for token in SPECIAL_TOKENS if token not in tokens]
+    if missing:
+        raise UserError(f"{path}: lacks {', '.join(missing)}; a BERT vocabulary needs them all")
+    return tokens
+
+
+def vocabulary_sha256(vocabulary: Sequence[str]) -> str:
+    """The fingerprint by which shards, teacher and student know that they share a vocabulary."""
+    return hashlib.sha256("\n".join(vocabulary).encode("utf-8")).hexdigest()
+
+
+class Tokenizer(tf.Module):
+    """Text to WordPiece ids, inside or outside a graph.
+
+    Args:
+        vocabulary: tokens in the order of their ids, the five special tokens among them.
+        lower_case: fold case and strip accents first ("uncased" vocabularies).
+
+    Example:
+        >>> tokenizer = Tokenizer.from_file("vocab.txt", lower_case=True)
+        >>> tokenizer.tokenize(["Paris is a city."]).to_list()
+        [[3000, 2003, 1037, 2103, 1012]]
+    """
+
+    def __init__(self, vocabulary: Sequence[str], lower_case: bool = True) -> None:
+        super().__init__(name="tokenizer")
+        self.vocabulary = tuple(vocabulary)
+        self.lower_case = lower_case
+        ids = {token: i for i, token in enumerate(self.vocabulary)}
+        self.pad_id, self.unknown_id, self.start_id, self.end_id, self.mask_id = (
+            ids[token] for token in SPECIAL_TOKENS
+        )
+        self.sha256 = vocabulary_sha256(self.vocabulary)
+        self._word_piece = tf_text.FastBertTokenizer(
+            vocab=list(self.vocabulary),
+            token_out_type=tf.int32,
+            unknown_token="[UNK]",
+            lower_case_nfd_strip_accents=lower_case,
+        )
+
+    @classmethod
+    def from_file(cls, path: str | Path, lower_case: bool = True) -> "Tokenizer":
+        """Read a ``vocab.txt``; see `read_vocabulary` for what is refused."""
+        return cls(read_vocabulary(path), lower_case)
+
+    @property
+    def special_ids(self) -> tuple[int, ...]:
+        """Ids of [PAD], [UNK], [CLS], [SEP], [MASK], in that order."""
+        return (self.pad_id, self.unknown_id, self.start_id, self.end_id, self.mask_id)
+
+    def tokenize(self, texts: tf.Tensor | Sequence[str]) -> tf.RaggedTensor:
+        """Word pieces of each text, without special tokens: string [batch] to int32 [batch, None]."""
+        return self._word_piece.tokenize(texts)
