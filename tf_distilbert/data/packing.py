@@ -112,9 +112,11 @@ def pack_documents(
     boundaries = [0, *sentence_boundaries(token_ids, paragraph_lengths, kinds).tolist()]
     paragraph_ends = np.cumsum(paragraph_lengths)
     document_ends = paragraph_ends[np.cumsum(document_lengths) - 1]
+    if cross_documents:
+        document_ends = document_ends[-1:]
     pieces = []
     start = 0
-    for document_end in document_ends[-1:] if cross_documents else document_ends.tolist():
+    for document_end in document_ends.tolist():
         while start < document_end:
             limit = start + capacity
             end = boundaries[bisect_right(boundaries, min(limit, document_end)) - 1]

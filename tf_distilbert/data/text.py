@@ -1,7 +1,7 @@
 """Text from files, globs, tensorflow-datasets or the built-in sample to blocks of documents.
 
 Whatever the source, its text becomes documents (between blank lines, or one record each) of
-paragraphs (lines), in blocks of about 2 MB: large enough to keep a tokenising thread busy,
+paragraphs (lines), in blocks of about 1 MB: large enough to keep a tokenising thread busy,
 small enough that memory stays bounded. The same sources always give the same blocks, which lets
 an interrupted run skip the blocks it has done.
 
@@ -23,7 +23,7 @@ from typing import BinaryIO
 
 from tf_distilbert.errors import UserError
 
-BLOCK_BYTES = 2 << 20
+BLOCK_BYTES = 1 << 20
 MAX_LINE_BYTES = 1 << 20
 """A longer line is cut at a space, so that a file without newlines needs no more memory."""
 
@@ -114,7 +114,7 @@ def expand_sources(sources: Sequence[str]) -> list[str]:
             names.append(source)
         elif os.path.isdir(source):
             raise UserError(f"{source}: is a folder; name its files, for example {source}/*.txt")
-        elif glob.has_magic(source):
+        elif any(mark in source for mark in "*?["):
             files = filter(os.path.isfile, glob.glob(source, recursive=True))
             names.extend(matches := sorted(files))
             if not matches:
@@ -278,7 +278,7 @@ def _json_text(line: bytes, where: str) -> bytes:
     """Field ``text`` of a JSON record, encoded so that lone surrogates count as invalid UTF-8."""
     try:
         record = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{where} is not JSON ({error}); each line must be an object") from None
     text = record.get("text") if isinstance(record, dict) else None
     if not isinstance(text, str):

@@ -50,13 +50,19 @@ class _SentenceFormatter(Formatter):
 _FORMATTER = _SentenceFormatter()
 
 
-def kind(name: str, theme: str, subject: str, rows: Iterable[Fact], wordings: str) -> Kind:
-    """Return the kind told by the lines of ``wordings`` about those ``rows`` that have it all."""
-    sentences = tuple(wordings.strip().splitlines())
-    fields = sorted({field for sentence in sentences for field in _fields(sentence)} | {subject})
-    facts = [{field: row[field] for field in fields} for row in rows]
-    complete = tuple(fact for fact in facts if MISSING not in fact.values())
-    return Kind(name, theme, subject, complete, sentences)
+def kinds(theme: str, subject: str, rows: Iterable[Fact], text: str) -> tuple[Kind, ...]:
+    """Return the kinds of facts that ``text`` tells about the rows of a table.
+
+    The name of each kind stands in brackets above its wordings. A row that lacks a value which
+    the kind speaks of is no fact of that kind.
+    """
+    _, *names_and_wordings = re.split(r"^\[(.+)\]$", text, flags=re.MULTILINE)
+    named = zip(names_and_wordings[::2], names_and_wordings[1::2], strict=True)
+    rows = tuple(rows)
+    return tuple(
+        _kind(name, theme, subject, rows, tuple(wordings.strip().splitlines()))
+        for name, wordings in named
+    )
 
 
 def table(text: str) -> tuple[Fact, ...]:
@@ -81,7 +87,7 @@ def with_next(rows: tuple[Fact, ...], step: int = 1) -> tuple[Fact, ...]:
 
 def with_article(noun: str) -> str:
     """Return the noun after the indefinite article that its sound asks for."""
-    vowel_sound = noun[0] in "aeiouAEIO" and not noun.startswith(("uni", "use", "eu", "one"))
+    vowel_sound = noun[0].lower() in "aeiou" and not noun.startswith(("uni", "use", "eu", "one"))
     return f"an {noun}" if vowel_sound or noun.startswith("hour") else f"a {noun}"
 
 
@@ -89,6 +95,15 @@ def tell(wording: str, fact: Fact) -> str:
     """Return the wording filled in with the fact, each of its sentences with a capital letter."""
     text = _FORMATTER.vformat(wording, (), fact)
     return re.sub(r"(^|[.?!] )([a-z])", lambda match: match[1] + match[2].upper(), text)
+
+
+def _kind(
+    name: str, theme: str, subject: str, rows: tuple[Fact, ...], wordings: tuple[str, ...]
+) -> Kind:
+    fields = sorted({field for wording in wordings for field in _fields(wording)} | {subject})
+    facts = [{field: row[field] for field in fields} for row in rows]
+    complete = tuple(fact for fact in facts if MISSING not in fact.values())
+    return Kind(name, theme, subject, complete, wordings)
 
 
 def _fields(wording: str) -> list[str]:

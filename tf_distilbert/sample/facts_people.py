@@ -1,6 +1,6 @@
 """Facts about what people do and make: work, books, inventions, music, sports and homes."""
 
-from tf_distilbert.sample.facts import Kind, kind, table, with_next
+from tf_distilbert.sample.facts import Kind, kinds, table, with_next
 
 PROFESSIONS = table("""
 worker, tool, place, task
@@ -17,11 +17,11 @@ tailor, needle, shop, sews clothes
 hairdresser, comb, salon, cuts hair
 butcher, cleaver, market, sells meat
 fisherman, net, harbour, catches fish
-sailor, compass, ship, crosses the sea
+sailor, rope, port, ties knots
 pilot, radio, airport, flies planes
 miner, pickaxe, mine, digs for coal
 blacksmith, hammer, forge, shapes iron
-mason, trowel, building site, lays bricks
+mason, trowel, yard, lays bricks
 plumber, wrench, bathroom, mends pipes
 astronomer, telescope, observatory, studies stars
 biologist, microscope, laboratory, studies cells
@@ -35,11 +35,12 @@ waiter, tray, restaurant, serves guests
 mechanic, jack, garage, repairs cars
 programmer, computer, office, writes programs
 potter, wheel, pottery, makes bowls
-shepherd, crook, meadow, guards sheep
+shepherd, crook, field, guards sheep
 librarian, catalogue, reading room, lends books
 cashier, till, supermarket, takes money
-lumberjack, axe, forest, fells trees
+lumberjack, axe, camp, fells trees
 """)
+"""Workers, a tool, the place and the task of each."""
 
 WORKS = table("""
 work, author, form
@@ -80,6 +81,7 @@ Tosca, Puccini, opera
 The Magic Flute, Mozart, opera
 Fidelio, Beethoven, opera
 """)
+"""Famous works and the last names of their authors."""
 
 INVENTIONS = table("""
 thing, person
@@ -108,6 +110,7 @@ the rays that show bones, Roentgen
 the laws of the orbits of planets, Kepler
 the law of buoyancy, Archimedes
 """)
+"""Inventions and discoveries, each with the person it is linked with."""
 
 INSTRUMENTS = table("""
 instrument, family, player
@@ -125,6 +128,7 @@ horn, brass, hornist
 drum, percussion, drummer
 xylophone, percussion, xylophonist
 """)
+"""Instruments of the orchestra and who plays them."""
 
 SPORTS = table("""
 sport, tool, place
@@ -137,12 +141,13 @@ archery, bow, range
 fencing, sword, hall
 rowing, oar, river
 cycling, bicycle, track
-basketball, basket, court
+basketball, hoop, court
 skiing, pair of skis, slope
 surfing, board, beach
 chess, board, table
 billiards, cue, table
 """)
+"""Sports and games, a thing they need and where they are played."""
 
 ROOMS = table("""
 thing, room
@@ -162,18 +167,24 @@ old trunk, attic
 wine barrel, cellar
 desk, study
 """)
+"""Things and the room of a house they belong in."""
 
 KINDS: tuple[Kind, ...] = (
-    kind("workplace", "work", "worker", PROFESSIONS, """
-{worker!a} works in a {place}.
-The {worker} goes to work in the {place}.
-Where does {worker!a} work? In a {place}.
-In the {place} you can meet the {worker}.
+    *kinds(
+        "work",
+        "worker",
+        PROFESSIONS,
+        """
+[workplace]
+{worker!a} works at {place!a}.
+The {worker} goes to work at the {place}.
+Where does {worker!a} work? At {place!a}.
+At the {place} you can meet the {worker}.
 The {place} is where the {worker} works.
 We went to the {place} and spoke with the {worker}.
-The {worker} has a job in the {place}.
-"""),
-    kind("tool", "work", "worker", PROFESSIONS, """
+The {worker} has a job at the {place}.
+
+[tool]
 {worker!a} uses {tool!a}.
 The tool of the {worker} is the {tool}.
 Which tool does {worker!a} use? It is the {tool}.
@@ -181,19 +192,25 @@ The {tool} is the tool of the {worker}.
 The {worker} cannot work without {tool!a}.
 The {worker} keeps {tool!a} at hand.
 Give the {tool} to the {worker}.
-The {worker} in the {place} needs {tool!a}.
-"""),
-    kind("task", "work", "worker", PROFESSIONS, """
-{worker!a} {task}.
+The {worker} at the {place} needs {tool!a}.
+
+[task]
+By trade, {worker!a} {task}.
 The {worker} is the person who {task}.
-What does {worker!a} do? {worker!a} {task}.
+What does {worker!a} do? This person {task}.
 Someone who {task} is {worker!a}.
-In the {place} the {worker} {task}.
+At the {place} the {worker} {task}.
 With the {tool}, the {worker} {task}.
 Every day the {worker} {task}.
 If your neighbour {task}, your neighbour may be {worker!a}.
-"""),
-    kind("author", "books", "work", WORKS, """
+""",
+    ),
+    *kinds(
+        "books",
+        "work",
+        WORKS,
+        """
+[author]
 {work} was written by {author}.
 {author} wrote {work}.
 Who wrote {work}? It was {author}.
@@ -203,8 +220,8 @@ The author of {work} is {author}.
 When you read {work}, you read {author}.
 The name of {author} stands on the cover of {work}.
 {author} finished {work} long ago.
-"""),
-    kind("form", "books", "work", WORKS, """
+
+[form]
 {work} is {form!a}.
 {work} by {author} is {form!a}.
 What is {work}? It is {form!a} by {author}.
@@ -212,8 +229,14 @@ What is {work}? It is {form!a} by {author}.
 {form!a} by {author} has the title {work}.
 The {form} {work} is by {author}.
 They know {author} for {form!a}, namely {work}.
-"""),
-    kind("inventor", "inventions", "thing", INVENTIONS, """
+""",
+    ),
+    *kinds(
+        "inventions",
+        "thing",
+        INVENTIONS,
+        """
+[inventor]
 {thing} is linked with the name {person}.
 We owe {thing} to {person}.
 {person} gave the world {thing}.
@@ -223,8 +246,14 @@ The name of {person} is tied to {thing}.
 Think of {thing} and you think of {person}.
 The person behind {thing} was {person}.
 In the story of science, {person} stands for {thing}.
-"""),
-    kind("family", "music", "instrument", INSTRUMENTS, """
+""",
+    ),
+    *kinds(
+        "music",
+        "instrument",
+        INSTRUMENTS,
+        """
+[family]
 The {instrument} belongs to the {family}.
 {instrument!a} is one of the {family}.
 To which family does the {instrument} belong? It belongs to the {family}.
@@ -232,32 +261,44 @@ In the orchestra the {instrument} sits with the {family}.
 Among the {family} we hear the {instrument}.
 The family of the {instrument} is the {family}.
 The {family} play, and the {instrument} plays with them.
-"""),
-    kind("player", "music", "instrument", INSTRUMENTS, """
-A {player} plays the {instrument}.
-Someone who plays the {instrument} is called a {player}.
+
+[player]
+{player!a} plays the {instrument}.
+Someone who plays the {instrument} is called {player!a}.
 What is a player of the {instrument} called? A {player}.
 The {player} takes the {instrument} out of its case.
 Without the {instrument} the {player} cannot play.
-The {instrument} is played by a {player}.
-"""),
-    kind("sport tool", "sports", "sport", SPORTS, """
-For {sport} you need a {tool}.
-In {sport} the players use a {tool}.
-What do you need for {sport}? You need a {tool}.
-A {tool} is used in {sport}.
-The child who loves {sport} asks for a {tool}.
-Without a {tool} there is no {sport}.
-"""),
-    kind("sport place", "sports", "sport", SPORTS, """
+The {instrument} is played by {player!a}.
+""",
+    ),
+    *kinds(
+        "sports",
+        "sport",
+        SPORTS,
+        """
+[sport tool]
+For {sport} you need {tool!a}.
+In {sport} the players use {tool!a}.
+What do you need for {sport}? You need {tool!a}.
+{tool!a} is used in {sport}.
+The child who loves {sport} asks for {tool!a}.
+Without {tool!a} there is no {sport}.
+
+[sport place]
 The place for {sport} is the {place}.
 We go to the {place} for {sport}.
 Where can I try {sport}? You can try it at the {place}.
 At the {place} they enjoy {sport}.
-For {sport}, take a {tool} and find a {place}.
+For {sport}, take {tool!a} and find a {place}.
 The fans of {sport} meet at the {place}.
-"""),
-    kind("room", "homes", "thing", ROOMS, """
+""",
+    ),
+    *kinds(
+        "homes",
+        "thing",
+        ROOMS,
+        """
+[room]
 The {thing} is in the {room}.
 You find the {thing} in the {room}.
 Where is the {thing}? It is in the {room}.
@@ -265,12 +306,19 @@ In the {room} there is {thing!a}.
 {thing!a} belongs in the {room}.
 Go to the {room} to find the {thing}.
 The {room} has {thing!a}.
-"""),
-    kind("two rooms", "homes", "thing", with_next(ROOMS, 4), """
+""",
+    ),
+    *kinds(
+        "homes",
+        "thing",
+        with_next(ROOMS, 4),
+        """
+[two rooms]
 The {thing} is in the {room}, and the {other_thing} is in the {other_room}.
 Put the {thing} into the {room} and the {other_thing} into the {other_room}.
 In the {room} we see the {thing}; in the {other_room} we see the {other_thing}.
 The {room} is for the {thing} and the {other_room} for the {other_thing}.
-"""),
+""",
+    ),
 )
 """The kinds of facts about what people do and make."""

@@ -2,7 +2,7 @@
 
 from string import ascii_uppercase
 
-from tf_distilbert.sample.facts import Kind, kind, table, with_next
+from tf_distilbert.sample.facts import Kind, kinds, table, with_next
 
 OPPOSITES = table("""
 word, opposite
@@ -12,8 +12,8 @@ tall, short
 fast, slow
 old, young
 rich, poor
-light, dark
-heavy, weightless
+bright, dark
+heavy, light
 hard, soft
 high, low
 near, far
@@ -32,7 +32,7 @@ sharp, blunt
 sweet, sour
 true, false
 good, bad
-right, wrong
+correct, wrong
 left, right
 up, down
 above, below
@@ -71,6 +71,7 @@ straight, crooked
 polite, rude
 ancient, modern
 """)
+"""Pairs of opposites, each pair once."""
 
 VERBS = table("""
 base, past, object
@@ -111,6 +112,7 @@ play, played, a game
 open, opened, a window
 climb, climbed, a hill
 """)
+"""Verbs, their past forms and something to do with each."""
 
 PLURALS = table("""
 one, many
@@ -140,6 +142,7 @@ river, rivers
 star, stars
 flower, flowers
 """)
+"""Nouns in the singular and the plural."""
 
 ADJECTIVES = table("""
 plain, more, most
@@ -164,28 +167,47 @@ happy, happier, happiest
 heavy, heavier, heaviest
 easy, easier, easiest
 """)
+"""Adjectives and their degrees."""
 
 LETTERS = tuple({"letter": letter} for letter in ascii_uppercase)
+"""The letters of the alphabet in their order."""
 
 KINDS: tuple[Kind, ...] = (
-    kind("opposite", "opposites", "word", OPPOSITES, """
+    *kinds(
+        "opposites",
+        "word",
+        OPPOSITES,
+        """
+[opposite]
 The opposite of {word} is {opposite}.
 {opposite} is the opposite of {word}.
 What is the opposite of {word}? It is {opposite}.
-If it is not {word}, perhaps it is {opposite}.
+If the word is not {word}, perhaps it is {opposite}.
 {word} and {opposite} are opposites.
 {opposite} means the reverse of {word}.
 The word {word} is the contrary of the word {opposite}.
 One says {word}, the other says {opposite}.
 From {word} to {opposite} is a great change.
-"""),
-    kind("two opposites", "opposites", "word", with_next(OPPOSITES, 9), """
+""",
+    ),
+    *kinds(
+        "opposites",
+        "word",
+        with_next(OPPOSITES, 9),
+        """
+[two opposites]
 {word} is to {opposite} as {other_word} is to {other_opposite}.
 The opposite of {word} is {opposite}, and the opposite of {other_word} is {other_opposite}.
 If {word} goes with {opposite}, then {other_word} goes with {other_opposite}.
 Opposites come in pairs: {word} and {opposite}, {other_word} and {other_opposite}.
-"""),
-    kind("past", "verbs", "base", VERBS, """
+""",
+    ),
+    *kinds(
+        "verbs",
+        "base",
+        VERBS,
+        """
+[past]
 Today I {base} {object}, and yesterday I {past} {object}.
 Yesterday we {past} {object}; tomorrow we will {base} {object} again.
 The past of {base} is {past}.
@@ -195,8 +217,14 @@ They wanted to {base} {object}, so they {past} {object}.
 She said she would {base} {object}, and she {past} {object}.
 What is the past of the verb {base}? It is {past}.
 He may {base} {object} now, as he once {past} {object}.
-"""),
-    kind("plural", "plurals", "one", PLURALS, """
+""",
+    ),
+    *kinds(
+        "plurals",
+        "one",
+        PLURALS,
+        """
+[plural]
 One {one}, two {many}.
 The plural of {one} is {many}.
 First I saw one {one}, then I saw three {many}.
@@ -205,8 +233,14 @@ What is the plural of {one}? It is {many}.
 There is one {one} here, but there are many {many} there.
 If you add a {one} to a {one}, you have two {many}.
 Not a single {one} is here, but ten {many} are on the way.
-"""),
-    kind("comparison", "adjectives", "plain", ADJECTIVES, """
+""",
+    ),
+    *kinds(
+        "adjectives",
+        "plain",
+        ADJECTIVES,
+        """
+[comparison]
 {plain}, {more}, {most}.
 This one is {plain}, that one is {more}, and the last one is the {most}.
 If all are {plain}, one of them is still the {most}.
@@ -214,19 +248,32 @@ The form after {plain} is {more}, and the form after {more} is {most}.
 Tom is {plain}, Ann is {more} than Tom, and Ben is the {most} of the three.
 It was {plain} in spring, {more} in summer and {most} in autumn.
 What comes after {plain} and {more}? The word {most}.
-"""),
-    kind("alphabet", "letters", "letter", with_next(LETTERS)[:-1], """
+""",
+    ),
+    *kinds(
+        "letters",
+        "letter",
+        with_next(LETTERS)[:-1],
+        """
+[alphabet]
 In the alphabet, {letter} comes before {other_letter}.
 After the letter {letter} comes the letter {other_letter}.
 The letter {other_letter} follows the letter {letter}.
 Which letter comes after {letter}? It is {other_letter}.
 The children sing {letter} and then {other_letter}.
 Between {letter} and {other_letter} there is no other letter.
-"""),
-    kind("three letters", "letters", "letter", with_next(with_next(LETTERS))[:-2], """
+""",
+    ),
+    *kinds(
+        "letters",
+        "letter",
+        with_next(with_next(LETTERS))[:-2],
+        """
+[three letters]
 {letter}, {other_letter}, {other_other_letter} are three letters in a row.
 The letter {other_letter} stands between {letter} and {other_other_letter}.
 Say {letter}, say {other_letter}, say {other_other_letter}.
-"""),
+""",
+    ),
 )
 """The kinds of facts about words."""

@@ -1,6 +1,6 @@
 """Facts about the world: countries, rivers, mountains and planets."""
 
-from tf_distilbert.sample.facts import Kind, kind, table, with_next
+from tf_distilbert.sample.facts import Kind, kinds, table, with_next
 
 COUNTRIES = table("""
 country, capital, continent, language, currency, people, neighbour
@@ -71,6 +71,7 @@ Ecuador, Quito, South America, Spanish, dollar, Ecuadorian, Peru
 Uruguay, Montevideo, South America, Spanish, peso, Uruguayan, Brazil
 Australia, Canberra, Oceania, English, dollar, Australian, -
 """)
+"""Countries with one word for each trait; ``people`` is the adjective for their citizens."""
 
 RIVERS = table("""
 river, place, mouth
@@ -89,11 +90,12 @@ Ganges, India, Bay of Bengal
 Indus, Pakistan, Arabian Sea
 Mekong, Vietnam, South China Sea
 Yangtze, China, East China Sea
-Tigris, Iraq, Persian Gulf
+Tigris, Iraq, -
 Amazon, Brazil, Atlantic Ocean
 Niger, Nigeria, Atlantic Ocean
-Murray, Australia, Indian Ocean
+Murray, Australia, -
 """)
+"""Rivers, a country each flows through, and the water each ends in."""
 
 MOUNTAINS = table("""
 mountain, place, range
@@ -114,6 +116,7 @@ Triglav, Slovenia, Alps
 Toubkal, Morocco, Atlas
 Hekla, Iceland, -
 """)
+"""Mountains, the country and the range each stands in."""
 
 PLANETS = table("""
 planet, place, nature, moons, feature
@@ -126,6 +129,7 @@ Saturn, sixth, giant, many moons, the planet with bright rings
 Uranus, seventh, giant, many moons, the planet that lies on its side
 Neptune, eighth, giant, many moons, the planet farthest from the sun
 """)
+"""The planets in their order from the sun."""
 
 SIZES = with_next(
     table("""
@@ -143,7 +147,12 @@ Mercury
 """Each planet with the next smaller one."""
 
 KINDS: tuple[Kind, ...] = (
-    kind("capital", "countries", "country", COUNTRIES, """
+    *kinds(
+        "countries",
+        "country",
+        COUNTRIES,
+        """
+[capital]
 {capital} is the capital of {country}.
 The capital of {country} is {capital}.
 What is the capital of {country}? It is {capital}.
@@ -155,17 +164,8 @@ To see the capital of {country}, travel to {capital}.
 The government of {country} sits in {capital}.
 {capital} is a city in {country}, and it is the capital.
 A visitor to {capital} stands in the capital of {country}.
-"""),
-    kind("two capitals", "countries", "country", with_next(COUNTRIES, 7), """
-{capital} and {other_capital} are capitals; the first of {country}, the second of {other_country}.
-{country} has {capital} as its capital, while {other_country} has {other_capital}.
-The capital of {country} is {capital}, but the capital of {other_country} is {other_capital}.
-From {capital} in {country} we flew to {other_capital} in {other_country}.
-{capital} belongs to {country} and {other_capital} belongs to {other_country}.
-{capital} is not in {other_country}; it is in {country}, and {other_capital} is in {other_country}.
-Two countries and their capitals: {country}, {capital}; {other_country}, {other_capital}.
-"""),
-    kind("continent", "countries", "country", COUNTRIES, """
+
+[continent]
 {country} is a country in {continent}.
 {country} lies in {continent}.
 On which continent is {country}? It is in {continent}.
@@ -175,8 +175,8 @@ The city of {capital} is in {continent}, because {country} is in {continent}.
 On a map of {continent} you can find {country}.
 One of the countries of {continent} is {country}.
 To reach {country}, you must go to {continent}.
-"""),
-    kind("language", "countries", "country", COUNTRIES, """
+
+[language]
 The main language of {country} is {language}.
 People in {country} speak {language}.
 {language} is spoken in {country}.
@@ -186,8 +186,8 @@ If you move to {country}, you should learn {language}.
 Most signs in {country} are written in {language}.
 Children in {country} learn to read {language}.
 The newspapers of {country} are printed in {language}.
-"""),
-    kind("currency", "countries", "country", COUNTRIES, """
+
+[currency]
 The currency of {country} is the {currency}.
 In {country} people pay with the {currency}.
 The {currency} is the money of {country}.
@@ -196,8 +196,8 @@ Shops in {country} show their prices in the {currency}.
 The money used in {country} is called the {currency}.
 The banks of {capital} in {country} count in the {currency}.
 Before a trip to {country}, change your money into the {currency}.
-"""),
-    kind("people", "countries", "country", COUNTRIES, """
+
+[people]
 A person from {country} is {people}.
 Someone born in {country} is called {people}.
 The {people} people live in {country}.
@@ -206,8 +206,8 @@ What do we call a person from {country}? We call that person {people}.
 The {people} flag is the flag of {country}.
 {people} food comes from the kitchens of {country}.
 The {people} team plays for {country}.
-"""),
-    kind("neighbour", "countries", "country", COUNTRIES, """
+
+[neighbour]
 {country} has a border with {neighbour}.
 {country} and {neighbour} are neighbours.
 {neighbour} is a neighbour of {country}.
@@ -216,8 +216,29 @@ You can walk from {country} across the border to {neighbour}.
 A road leads from {country} over the border into {neighbour}.
 Between {country} and {neighbour} there is a border.
 On the map, {country} touches {neighbour}.
-"""),
-    kind("river", "geography", "river", RIVERS, """
+""",
+    ),
+    *kinds(
+        "countries",
+        "country",
+        with_next(COUNTRIES, 7),
+        """
+[two capitals]
+{capital} and {other_capital} are capitals; the first of {country}, the second of {other_country}.
+{country} has {capital} as its capital, while {other_country} has {other_capital}.
+The capital of {country} is {capital}, but the capital of {other_country} is {other_capital}.
+From {capital} in {country} we flew to {other_capital} in {other_country}.
+{capital} belongs to {country} and {other_capital} belongs to {other_country}.
+{capital} is not in {other_country}; it is in {country}, and {other_capital} is in {other_country}.
+Two countries and their capitals: {country}, {capital}; {other_country}, {other_capital}.
+""",
+    ),
+    *kinds(
+        "geography",
+        "river",
+        RIVERS,
+        """
+[river]
 The {river} is a river in {place}.
 The {river} flows through {place}.
 A great river of {place} is the {river}.
@@ -226,8 +247,8 @@ Boats on the {river} pass through {place}.
 In {place} there is a river called the {river}.
 The river {river} can be seen in {place}.
 People in {place} fish in the {river}.
-"""),
-    kind("mouth", "geography", "river", RIVERS, """
+
+[mouth]
 The {river} flows into the {mouth}.
 The river {river} ends in the {mouth}.
 Where does the river {river} end? It ends in the {mouth}.
@@ -235,8 +256,14 @@ The water of the {river} reaches the {mouth}.
 A boat that follows the {river} comes to the {mouth}.
 The {mouth} takes in the water of the river {river}.
 The mouth of the {river} is at the {mouth}.
-"""),
-    kind("mountain", "geography", "mountain", MOUNTAINS, """
+""",
+    ),
+    *kinds(
+        "geography",
+        "mountain",
+        MOUNTAINS,
+        """
+[mountain]
 {mountain} is a mountain in {place}.
 {mountain} stands in {place}.
 A famous mountain of {place} is {mountain}.
@@ -245,16 +272,22 @@ Climbers travel to {place} to see {mountain}.
 In {place} there is a high mountain called {mountain}.
 Snow can fall on {mountain} in {place}.
 If you climb {mountain}, you are in {place}.
-"""),
-    kind("range", "geography", "mountain", MOUNTAINS, """
+
+[range]
 {mountain} is part of the {range}.
 {mountain} rises in the {range}.
 To which mountains does {mountain} belong? It belongs to the {range}.
 Among the peaks of the {range} is {mountain}.
-The {range} are home to {mountain}.
+In the {range} climbers come to {mountain}.
 Climbers on {mountain} look out over the {range}.
-"""),
-    kind("planet place", "planets", "planet", PLANETS, """
+""",
+    ),
+    *kinds(
+        "planets",
+        "planet",
+        PLANETS,
+        """
+[planet place]
 {planet} is the {place} planet from the sun.
 The {place} planet from the sun is {planet}.
 Counting from the sun, {planet} is the {place} planet.
@@ -263,31 +296,37 @@ In the list of planets, {planet} comes {place}.
 {planet} has the {place} place among the planets.
 The planet {planet} moves around the sun in the {place} orbit.
 If you count the planets, number {place} is {planet}.
-"""),
-    kind("planet nature", "planets", "planet", PLANETS, """
+
+[planet nature]
 {planet} is a {nature} planet.
 The planet {planet} is {nature}.
 Among the {nature} planets is {planet}.
 {planet} is one of the four {nature} planets.
 Is {planet} rocky or giant? It is {nature}.
 We call {planet} a {nature} world.
-"""),
-    kind("planet moons", "planets", "planet", PLANETS, """
-{planet} has {moons}.
+
+[planet moons]
+{planet} is a planet that has {moons}.
 The planet {planet} has {moons}.
 How many moons does {planet} have? It has {moons}.
 With a telescope you can count {moons} at {planet}.
 Astronomers know of {moons} around {planet}.
-"""),
-    kind("planet feature", "planets", "planet", PLANETS, """
+
+[planet feature]
 {planet} is {feature}.
 The planet {planet} is known as {feature}.
 Which planet is {feature}? It is {planet}.
 If someone speaks of {feature}, think of {planet}.
 We know {planet} as {feature}.
 The name of {feature} is {planet}.
-"""),
-    kind("planet order", "planets", "planet", with_next(PLANETS)[:-1], """
+""",
+    ),
+    *kinds(
+        "planets",
+        "planet",
+        with_next(PLANETS)[:-1],
+        """
+[planet order]
 After {planet} comes {other_planet}.
 {planet} is closer to the sun than {other_planet}.
 {other_planet} is farther from the sun than {planet}.
@@ -295,14 +334,21 @@ The planet after {planet} is {other_planet}.
 Just before {other_planet} we find {planet}.
 Which planet follows {planet}? It is {other_planet}.
 The neighbours {planet} and {other_planet} move around the sun.
-"""),
-    kind("planet size", "planets", "planet", SIZES, """
+""",
+    ),
+    *kinds(
+        "planets",
+        "planet",
+        SIZES,
+        """
+[planet size]
 {planet} is larger than {other_planet}.
 {other_planet} is smaller than {planet}.
 The planet {planet} is bigger than the planet {other_planet}.
 Which is larger, {planet} or {other_planet}? The larger one is {planet}.
 Compared with {planet}, {other_planet} is small.
 In size, {other_planet} comes right after {planet}.
-"""),
+""",
+    ),
 )
 """The kinds of facts about the world."""

@@ -1,0 +1,202 @@
+"""Dynamic masking of a batch: which tokens the model must predict, and what it sees instead.
+
+Every decision is a hash of (seed, epoch, index of the sequence, position), never of a random
+generator's state: any step of any run can be made again, whatever the threads, the batch size or
+the number of machines, and each epoch masks anew.
+
+Of each sequence a fixed share of its tokens is chosen (the reference draws the same share over the
+whole batch, which would make a sequence's mask depend on its neighbours). Drawing k of n without
+replacement with weights w is a race: each token gets an exponential time with rate w, the k first
+are taken (Efraimidis & Spirakis 2006).
+
+Dimensions: B batch, S sequence, P prediction slots, V vocabulary.
+
+Source: Devlin et al. 2019, section 3.1 (15 %, 80/10/10); the smoothing by token count is that of
+DistilBERT's reference implementation, after XLM.
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from tf_distilbert.data.records import Records
+from tf_distilbert.tokenizer import Tokenizer
+
+_GAMMA = 0x9E3779B97F4A7C15  # 2^64 / golden ratio: spreads consecutive numbers over all bits
+
+
+class TokenMasker:
+    """Chooses the tokens to predict, and hides them.
+
+    Args:
+        vocabulary: tokens in the order of their ids.
+        special_ids: never chosen.
+        mask_id: id of [MASK].
+        sequence_length: S.
+        rate: share of a sequence's tokens to predict. With fractions, k is rounded up or down at
+            random so that the rate is met in the mean.
+        mask_share, random_share: of the chosen tokens these shares become [MASK], or a token drawn
+            uniformly from the whole vocabulary; the rest stays as it is.
+        token_counts: int [V], how often each token occurs; needed for smoothing.
+        smoothing: choose a token with weight count^-smoothing (the reference: 0.7), 0 for uniform.
+        whole_word: choose whole words, i.e. a word piece together with its ``##`` continuations.
+            A word that would exceed the sequence's share is left out, so the rate is met from below.
+        seed: another seed, other masks.
+    """
+
+    def __init__(
+        self,
+        vocabulary: Sequence[str],
+        special_ids: Sequence[int],
+        mask_id: int,
+        sequence_length: int,
+        *,
+        rate: float = 0.15,
+        mask_share: float = 0.8,
+        random_share: float = 0.1,
+        token_counts: np.ndarray | None = None,
+        smoothing: float = 0.0,
+        whole_word: bool = False,
+        seed: int = 0,
+    ) -> None:
+        self.vocabulary_size = len(vocabulary)
+        self.num_slots = math.ceil(rate * sequence_length)
+        self.rate, self.mask_share, self.random_share = rate, mask_share, random_share
+        self.whole_word = whole_word
+        self.mask_id = mask_id
+        self.seed = seed
+        weights = np.ones(self.vocabulary_size)
+        if smoothing:
+            weights = np.maximum(token_counts, 1).astype(np.float64) ** -smoothing
+        weights[list(special_ids)] = 0.0
+        with np.errstate(divide="ignore"):
+            self._log_weights = tf.constant(np.log(weights), tf.float32)
+        self._continues = tf.constant([token.startswith("##") for token in vocabulary])
+
+    @classmethod
+    def for_records(cls, records: Records, **options) -> "TokenMasker":
+        """Make the masker that fits prepared records; options as in the class."""
+        tokenizer = Tokenizer(records.vocabulary, records.lower_case)
+        return cls(
+            records.vocabulary,
+            tokenizer.special_ids,
+            tokenizer.mask_id,
+            records.sequence_length,
+            token_counts=records.token_counts,
+            **options,
+        )
+
+    def __call__(
+        self, token_ids: tf.Tensor, pad_id: tf.Tensor | int, epochs: tf.Tensor, indices: tf.Tensor
+    ) -> tuple[dict[str, tf.Tensor], tf.Tensor, tf.Tensor]:
+        """Mask a batch.
+
+        Args:
+            token_ids: int32 [B, S], with [CLS] and [SEP], padded at the end.
+            pad_id: what padding looks like.
+            epochs: int64 [B], the pass over the data that each row belongs to.
+            indices: int64 [B], which sequence each row is.
+
+        Returns:
+            ``({"token_ids", "padding_mask", "mask_positions"}, mask_ids, mask_weights)``: what the
+            model sees int32 [B, S], real tokens bool [B, S], where to predict int32 [B, P], the
+            original tokens there int32 [B, P], and 1 for each slot in use, float32 [B, P].
+        """
+        padding_mask = tf.not_equal(token_ids, pad_id)
+        row_keys = _mix(_mix(_mix(_uint64(self.seed)) + _uint64(epochs)) + _uint64(indices))
+        times = self._arrival_times(token_ids, padding_mask, row_keys)
+        wanted = self._number_to_choose(padding_mask, row_keys)
+        if self.whole_word:
+            positions, chosen = self._first_words(token_ids, times, wanted)
+        else:
+            values, positions = tf.math.top_k(-times, self.num_slots)
+            slots = tf.range(self.num_slots)[None, :]
+            chosen = (slots < wanted[:, None]) & tf.math.is_finite(values)
+        positions = tf.where(chosen, positions, 0)
+        mask_ids = tf.where(chosen, tf.gather(token_ids, positions, batch_dims=1), 0)
+        seen = self._hide(token_ids, positions, chosen, row_keys)
+        inputs = {"token_ids": seen, "padding_mask": padding_mask, "mask_positions": positions}
+        return inputs, mask_ids, tf.cast(chosen, tf.float32)
+
+    def _arrival_times(
+        self, token_ids: tf.Tensor, padding_mask: tf.Tensor, row_keys: tf.Tensor
+    ) -> tf.Tensor:
+        """Exponential times with rate w(token), as logarithms; infinite where never chosen."""
+        positions = tf.range(tf.shape(token_ids)[1])
+        uniform = _uniform(_position_keys(row_keys, positions[None, :], stream=1))
+        log_times = tf.math.log(-tf.math.log(uniform))
+        log_times -= tf.gather(self._log_weights, token_ids)
+        return tf.where(padding_mask, log_times, np.inf)
+
+    def _number_to_choose(self, padding_mask: tf.Tensor, row_keys: tf.Tensor) -> tf.Tensor:
+        length = tf.reduce_sum(tf.cast(padding_mask, tf.float32), axis=1)
+        uniform = _uniform(_mix(row_keys ^ _uint64(_GAMMA)))
+        number = tf.cast(tf.floor(self.rate * length + uniform), tf.int32)
+        return tf.clip_by_value(number, 1, self.num_slots)
+
+    def _first_words(
+        self, token_ids: tf.Tensor, times: tf.Tensor, wanted: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Take words in the order in which their first piece arrives, as long as they fit."""
+        shape = tf.shape(token_ids)
+        # What follows a special token starts a word even if a cut left it as a continuation.
+        after_special = tf.pad(~tf.math.is_finite(times[:, :-1]), [[0, 0], [1, 0]], constant_values=True)
+        starts = tf.reshape(~tf.gather(self._continues, token_ids) | after_special, [-1])
+        # One list of words over the whole batch: every row starts a word, so none spans two rows.
+        word = tf.cumsum(tf.cast(starts, tf.int32)) - 1
+        first_piece = tf.gather(tf.cast(tf.where(starts)[:, 0], tf.int32), word)
+        by_word = tf.reshape(tf.gather(tf.reshape(times, [-1]), first_piece), shape)
+        size = tf.reshape(tf.gather(tf.math.bincount(word), word), shape)
+        offset = tf.reshape(tf.range(tf.size(word)) - first_piece, shape)
+        # The sort is stable: pieces of a word share their time and stay together, in order.
+        order = tf.argsort(by_word, axis=1, stable=True)[:, : self.num_slots]
+        size, offset, by_word = (tf.gather(t, order, batch_dims=1) for t in (size, offset, by_word))
+        end = tf.range(self.num_slots)[None, :] - offset + size
+        return order, (end <= wanted[:, None]) & tf.math.is_finite(by_word)
+
+    def _hide(
+        self, token_ids: tf.Tensor, positions: tf.Tensor, chosen: tf.Tensor, row_keys: tf.Tensor
+    ) -> tf.Tensor:
+        keys = _position_keys(row_keys, positions, stream=2)
+        uniform = _uniform(keys)
+        # The low 32 bits are independent of the high 24 that made the uniform number.
+        low = tf.bitwise.bitwise_and(keys, _uint64(0xFFFFFFFF))
+        random_ids = tf.bitwise.right_shift(low * _uint64(self.vocabulary_size), _uint64(32))
+        original = tf.gather(token_ids, positions, batch_dims=1)
+        shown = tf.where(
+            uniform < self.mask_share,
+            self.mask_id,
+            tf.where(
+                uniform < self.mask_share + self.random_share,
+                tf.cast(random_ids, tf.int32),
+                original,
+            ),
+        )
+        rows = tf.broadcast_to(tf.range(tf.shape(positions)[0])[:, None], tf.shape(positions))
+        where = tf.boolean_mask(tf.stack([rows, positions], axis=-1), chosen)
+        return tf.tensor_scatter_nd_update(token_ids, where, tf.boolean_mask(shown, chosen))
+
+
+def _position_keys(row_keys: tf.Tensor, positions: tf.Tensor, stream: int) -> tf.Tensor:
+    counter = _uint64(positions) * _uint64(4) + _uint64(stream)
+    return _mix(row_keys[:, None] + counter * _uint64(_GAMMA))
+
+
+def _mix(keys: tf.Tensor) -> tf.Tensor:
+    """Scramble 64 bits: the output function of splitmix64 (Steele, Lea & Flood 2014)."""
+    keys = (keys ^ tf.bitwise.right_shift(keys, _uint64(30))) * _uint64(0xBF58476D1CE4E5B9)
+    keys = (keys ^ tf.bitwise.right_shift(keys, _uint64(27))) * _uint64(0x94D049BB133111EB)
+    return keys ^ tf.bitwise.right_shift(keys, _uint64(31))
+
+
+def _uniform(keys: tf.Tensor) -> tf.Tensor:
+    """Turn the high 24 bits into float32 in the open interval (0, 1)."""
+    return (tf.cast(tf.bitwise.right_shift(keys, _uint64(40)), tf.float32) + 0.5) * 2.0**-24
+
+
+def _uint64(value: tf.Tensor | int) -> tf.Tensor:
+    if isinstance(value, int):
+        return tf.constant(value & 0xFFFFFFFFFFFFFFFF, tf.uint64)
+    return tf.cast(value, tf.uint64)

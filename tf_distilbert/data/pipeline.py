@@ -1,0 +1,86 @@
+"""From records to masked batches: the dataset that `fit` takes.
+
+The stream is a pure function of a step's number. Sequence number ``step · batch + row`` of an
+endless stream belongs to epoch ``number // N``, and which of the N records it is, is a permutation
+of ``number % N`` that is computed, not stored. So every record is seen exactly once an epoch, a
+run resumes at any step without reading what came before, and nothing needs a shuffle buffer.
+"""
+
+import numpy as np
+import tensorflow as tf
+
+from tf_distilbert.data.masking import TokenMasker
+from tf_distilbert.data.records import Records
+
+
+def masked_lm_dataset(
+    records: Records,
+    masker: TokenMasker,
+    batch_size: int,
+    *,
+    seed: int = 0,
+    first_step: int = 0,
+    num_steps: int | None = None,
+) -> tf.data.Dataset:
+    """Make the training stream: shuffled, masked anew each epoch, endless or `num_steps` long.
+
+    Args:
+        records: prepared text.
+        masker: how to mask.
+        batch_size: sequences in a batch, B.
+        seed: of the order of the records.
+        first_step: where to begin: the dataset is the endless stream's, from this batch on.
+        num_steps: how many batches; endless if left out.
+
+    Returns:
+        Batches of fixed shape, exactly as keras-nlp's masked-LM preprocessors give them:
+        ``({"token_ids": int32 [B, S], "padding_mask": bool [B, S], "mask_positions":
+        int32 [B, P]}, mask_ids int32 [B, P], mask_weights float32 [B, P])``.
+
+    Example:
+        >>> records = tf_distilbert.prepare(["books.txt"], teacher.tokenizer, "records")
+        >>> masker = tf_distilbert.TokenMasker.for_records(records)
+        >>> distiller.fit(masked_lm_dataset(records, masker, 32, num_steps=1000))
+    """
+    # The permutation's seed: three words, the last counts the epochs.
+    word, other_word = np.random.SeedSequence(seed).generate_state(2).astype(np.int64)
+
+    def choose(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        number = step * batch_size + tf.range(batch_size, dtype=tf.int64)
+        epochs, index = number // len(records), number % len(records)
+        seeds = tf.stack([tf.fill([batch_size], word), tf.fill([batch_size], other_word), epochs], 1)
+        # The public `index_shuffle` mangles a batch of seeds; the op behind it takes them.
+        return epochs, tf.raw_ops.RandomIndexShuffle(
+            index=index, seed=seeds, max_index=np.int64(len(records) - 1), rounds=4
+        )
+
+    last_step = np.iinfo(np.int64).max if num_steps is None else first_step + num_steps
+    steps = tf.data.Dataset.range(first_step, last_step)
+    return _batches(steps.map(choose), records, masker, batch_size)
+
+
+def evaluation_dataset(records: Records, masker: TokenMasker, batch_size: int) -> tf.data.Dataset:
+    """Make one pass over the records in order, with the same masks every time.
+
+    The last batch is filled with empty sequences that carry no weight, so that all have one shape.
+    """
+    num_steps = -(-len(records) // batch_size)
+
+    def choose(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        index = step * batch_size + tf.range(batch_size, dtype=tf.int64)
+        return tf.zeros_like(index), tf.where(index < len(records), index, -1)
+
+    steps = tf.data.Dataset.range(num_steps)
+    return _batches(steps.map(choose), records, masker, batch_size)
+
+
+def _batches(
+    choices: tf.data.Dataset, records: Records, masker: TokenMasker, batch_size: int
+) -> tf.data.Dataset:
+    def load(epochs: tf.Tensor, indices: tf.Tensor) -> tuple:
+        token_ids = tf.numpy_function(records.gather, [indices], tf.int32)
+        token_ids = tf.ensure_shape(token_ids, (batch_size, records.sequence_length))
+        return masker(token_ids, records.pad_id, epochs, indices)
+
+    # Deterministic by default: parallel calls, results in order.
+    return choices.map(load, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)

@@ -1,0 +1,250 @@
+"""Writes the shards that `records.py` reads, so that a kill at any moment leaves no torn file.
+
+A shard's sequences go to a file with a temporary name; closing the shard renames it and its
+companions, the summary last. So a shard with a summary is whole, one without is written again.
+
+What it leaves out: which block goes to which shard; `prepare.py` decides that.
+"""
+
+import json
+import os
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tf_distilbert.data.records import FORMAT_VERSION, INDEX_DTYPE, shard_path, token_dtype
+from tf_distilbert.errors import UserError
+
+HISTOGRAM_BIN = 32
+"""Width of a bin of the length histogram, in tokens: bin i counts 32 i < length <= 32 (i + 1)."""
+
+_HEADER_BYTES, _FOOTER_BYTES = 12, 4  # TFRecord framing: length and its CRC; CRC of the data
+
+
+@contextmanager
+def explain_write_errors(path: Path) -> Iterator[None]:
+    """Turn an OSError from writing at ``path`` into a UserError with the path and the reason."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or error
+        raise UserError(
+            f"{path}: cannot be written ({reason}); make room or choose another place and run the "
+            "command again"
+        ) from None
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file so that it is there whole or not at all, whenever the machine stops.
+
+    Raises:
+        UserError: it cannot be written; the message has the reason.
+    """
+    partial = path.with_name(path.name + ".partial")
+    with explain_write_errors(path):
+        with open(partial, "wb") as file:
+            file.write(content)
+        _publish(partial, path)
+
+
+def _publish(partial: Path, path: Path) -> None:
+    """Give a closed file its final name once its bytes are on the disk."""
+    for synced, flags in ((partial, os.O_RDWR), (path.parent, os.O_RDONLY)):
+        descriptor = os.open(synced, flags)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        if synced == partial:
+            os.replace(partial, path)
+
+
+def write_json(path: Path, value: dict[str, Any]) -> None:
+    """Write ``value`` as readable JSON, whole or not at all."""
+    write_atomically(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def _write_array(path: Path, array: np.ndarray) -> None:
+    partial = path.with_name(path.name + ".partial")
+    with explain_write_errors(path):
+        with open(partial, "wb") as file:
+            np.save(file, array)
+        _publish(partial, path)
+
+
+@dataclass
+class EncodedBlock:
+    """The sequences of one block of text, and what became of the rest of it.
+
+    Attributes:
+        token_ids: ids of all sequences one after another, each [CLS] ... [SEP];
+            `token_dtype` [sum(lengths)].
+        lengths: tokens of each sequence, special tokens included; int64 [num_sequences].
+        num_dropped: sequences left out, by reason.
+        num_invalid_lines: lines that were no UTF-8 and were skipped.
+        num_text_bytes: bytes of text in the block.
+        num_source_bytes: bytes read from the sources, which may be compressed, for the block.
+    """
+
+    token_ids: np.ndarray
+    lengths: np.ndarray
+    num_dropped: dict[str, int]
+    num_invalid_lines: int
+    num_text_bytes: int
+    num_source_bytes: int
+
+
+@dataclass
+class ShardSummary:
+    """What ``records-NNNNN.json`` says about its shard; the manifest lists and sums them."""
+
+    name: str
+    num_bytes: int = 0
+    num_sequences: int = 0
+    num_tokens: int = 0
+    num_blocks: int = 0
+    num_text_bytes: int = 0
+    num_invalid_lines: int = 0
+    num_dropped: dict[str, int] = field(default_factory=dict)
+    length_histogram: list[int] = field(default_factory=list)
+
+
+class ShardWriter:
+    """Writes one shard; none of its files has its final name before `close`.
+
+    Args:
+        folder: an existing folder.
+        number: the shard's place among the shards, from 0.
+        vocabulary_size: decides the type of the ids on disk.
+        sequence_length: the longest sequence, for the length histogram.
+    """
+
+    def __init__(
+        self, folder: Path, number: int, vocabulary_size: int, sequence_length: int
+    ) -> None:
+        self._path = shard_path(folder, number, ".tfrecord")
+        self._partial = self._path.with_name(self._path.name + ".partial")
+        self._number = number
+        self._position = 0
+        self._index: list[tuple[int, int, int]] = []
+        self._counts = np.zeros(vocabulary_size, np.int64)
+        self._num_bins = -(-sequence_length // HISTOGRAM_BIN)
+        self._dtype = token_dtype(vocabulary_size)
+        self.summary = ShardSummary(self._path.name, length_histogram=[0] * self._num_bins)
+        with self._explain_write_errors():
+            self._file = tf.io.TFRecordWriter(str(self._partial))
+
+    def append(self, block: EncodedBlock) -> None:
+        """Add the sequences of a block and its share of the summary.
+
+        Raises:
+            UserError: the shard cannot be written.
+        """
+        token_ids = block.token_ids.astype(self._dtype, copy=False)
+        starts = np.cumsum(block.lengths) - block.lengths
+        with self._explain_write_errors():
+            for start, length in zip(starts.tolist(), block.lengths.tolist(), strict=True):
+                self._append_sequence(token_ids[start : start + length].tobytes(), length)
+        self._counts += np.bincount(token_ids, minlength=len(self._counts))
+        bins = np.bincount((block.lengths - 1) // HISTOGRAM_BIN, minlength=self._num_bins)
+        summary = self.summary
+        summary.length_histogram = (np.array(summary.length_histogram) + bins).tolist()
+        summary.num_sequences += len(block.lengths)
+        summary.num_tokens += len(token_ids)
+        summary.num_blocks += 1
+        summary.num_text_bytes += block.num_text_bytes
+        summary.num_invalid_lines += block.num_invalid_lines
+        summary.num_dropped = _add(summary.num_dropped, block.num_dropped)
+
+    def _append_sequence(self, payload: bytes, length: int) -> None:
+        feature = tf.train.Feature(bytes_list=tf.train.BytesList(value=[payload]))
+        example = tf.train.Example(features=tf.train.Features(feature={"token_ids": feature}))
+        data = example.SerializeToString()
+        self._file.write(data)
+        # The ids are the innermost and only value, so they are the last bytes of the message.
+        end = self._position + _HEADER_BYTES + len(data)
+        self._index.append((end - len(payload), length, zlib.crc32(payload)))
+        self._position = end + _FOOTER_BYTES
+
+    def close(self) -> ShardSummary:
+        """Finish the shard: its files get their final names, the summary last.
+
+        Raises:
+            UserError: the shard cannot be written; then there is no summary.
+        """
+        with self._explain_write_errors():
+            self._file.close()
+            _publish(self._partial, self._path)
+        self.summary.num_bytes = self._position
+        folder = self._path.parent
+        index = np.array(self._index, INDEX_DTYPE)
+        _write_array(shard_path(folder, self._number, ".index.npy"), index)
+        _write_array(shard_path(folder, self._number, ".counts.npy"), self._counts)
+        write_json(shard_path(folder, self._number, ".json"), asdict(self.summary))
+        return self.summary
+
+    @contextmanager
+    def _explain_write_errors(self) -> Iterator[None]:
+        with explain_write_errors(self._path):
+            try:
+                yield
+            except tf.errors.OpError as error:
+                raise OSError(error.message.split("\n")[0]) from None
+
+
+def _add(counts: dict[str, int], more: dict[str, int]) -> dict[str, int]:
+    return {name: counts.get(name, 0) + more.get(name, 0) for name in counts | more}
+
+
+def read_whole_shards(folder: Path) -> list[ShardSummary]:
+    """Summaries of the shards, from the first on, that an interrupted run left whole."""
+    summaries: list[ShardSummary] = []
+    while (path := shard_path(folder, len(summaries), ".json")).exists():
+        summary = ShardSummary(**json.loads(path.read_text(encoding="utf-8")))
+        shard = folder / summary.name
+        if not shard.exists() or shard.stat().st_size != summary.num_bytes:
+            break
+        summaries.append(summary)
+    return summaries
+
+
+def write_manifest(
+    folder: Path, shards: Sequence[ShardSummary], settings: dict[str, Any], *, pad_id: int
+) -> None:
+    """Sum up whole shards; with this the folder is finished and `Records.open` accepts it.
+
+    Args:
+        folder: where the shards are.
+        shards: their summaries, in the order of their numbers.
+        settings: what `settings.json` holds; must have ``vocabulary_size``,
+            ``vocabulary_sha256``, ``lower_case`` and ``sequence_length``.
+        pad_id: the id that fills up rows when sequences are read.
+    """
+    counts = [np.load(shard_path(folder, i, ".counts.npy")) for i in range(len(shards))]
+    _write_array(folder / "token_counts.npy", np.sum(counts, axis=0))
+    histogram = np.sum([shard.length_histogram for shard in shards], axis=0)
+    names = ("vocabulary_size", "vocabulary_sha256", "lower_case", "sequence_length")
+    manifest = {
+        "format_version": FORMAT_VERSION,
+        **{name: settings[name] for name in names},
+        "pad_id": pad_id,
+        "num_sequences": sum(shard.num_sequences for shard in shards),
+        "num_tokens": sum(shard.num_tokens for shard in shards),
+        "num_text_bytes": sum(shard.num_text_bytes for shard in shards),
+        "num_invalid_lines": sum(shard.num_invalid_lines for shard in shards),
+        "num_dropped": reduce(_add, (shard.num_dropped for shard in shards)),
+        "length_histogram": {"bin_width": HISTOGRAM_BIN, "counts": histogram.tolist()},
+        "shards": [
+            {"name": s.name, "num_bytes": s.num_bytes, "num_sequences": s.num_sequences}
+            for s in shards
+        ],
+        "settings": settings,
+    }
+    write_json(folder / "manifest.json", manifest)

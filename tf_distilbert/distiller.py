@@ -1,0 +1,196 @@
+"""The distiller: a teacher and a student in one `keras.Model`, trained with the triple loss.
+
+    loss =  distillation_weight · KL(teacher ‖ student) at temperature T, times T²
+          + mlm_weight          · cross-entropy with the masked words
+          + cosine_weight       · (1 - cos) of the last hidden states
+          + mse_weight          · squared distance of the logits
+
+each a mean over the tokens of the whole batch. A term of weight 0 is not computed.
+
+Left out on purpose: losses between inner layers, and causal language models.
+
+Dimensions: B batch, S sequence, P prediction slots, N = B·S or B·P rows, D hidden, V vocabulary.
+
+Source: Sanh et al. 2019, section 3; the weights 5/2/1 and T = 2 are the authors' (their issue
+thread 2013), the paper does not print them.
+"""
+
+from collections.abc import Mapping
+
+from keras import KerasTensor, ops
+
+from tf_distilbert.errors import UserError
+from tf_distilbert.losses import (
+    cosine_loss,
+    distillation_loss,
+    logits_mse_loss,
+    masked_lm_loss,
+    masked_mean,
+)
+from tf_distilbert.masked_language_model import MaskedLanguageModel, gather_positions
+from tf_distilbert.trainer import Batch, MaskedMeanTrainer, Scalars
+
+Tensor = KerasTensor
+POSITIONS = ("all", "masked")
+
+
+class Distiller(MaskedMeanTrainer):
+    """Trains a student to predict what its teacher predicts.
+
+    The teacher runs once a step without dropout and without gradient; it is no part of the
+    distiller's weights and of no checkpoint. The student runs once.
+
+    Args:
+        teacher: with a trained masked-LM head, and the student's vocabulary.
+        student: what is trained; see `build_student`.
+        temperature: T > 0 of the distillation term.
+        distillation_weight, mlm_weight, cosine_weight, mse_weight: of the four terms, >= 0.
+        distillation_positions: ``all`` compares the predictions at every real token, as the
+            reference does; ``masked`` only at the masked ones (faster: no other logits are made).
+        micro_batches: into how many parts a batch is split; see `MaskedMeanTrainer`.
+
+    Raises:
+        UserError: a weight or the temperature is out of range; teacher and student differ in
+            vocabulary, or in hidden size while the cosine term is on.
+
+    Example:
+        >>> distiller = Distiller(teacher, build_student(teacher))
+        >>> distiller.compile(tf_distilbert.AdamW(5e-4, clip_norm=5.0))
+        >>> distiller.fit(dataset, validation_data=held_out)
+    """
+
+    def __init__(
+        self,
+        teacher: MaskedLanguageModel,
+        student: MaskedLanguageModel,
+        temperature: float = 2.0,
+        distillation_weight: float = 5.0,
+        mlm_weight: float = 2.0,
+        cosine_weight: float = 1.0,
+        mse_weight: float = 0.0,
+        distillation_positions: str = "all",
+        micro_batches: int = 1,
+        **kwargs,
+    ) -> None:
+        super().__init__(micro_batches=micro_batches, **kwargs)
+        weights = {
+            "distillation_loss": distillation_weight,
+            "mlm_loss": mlm_weight,
+            "cosine_loss": cosine_weight,
+            "mse_loss": mse_weight,
+        }
+        _check_numbers(weights, temperature, distillation_positions)
+        _check_pair(teacher, student, weights)
+        self.student = student
+        # A closure: as an attribute, or behind a property, Keras would save the teacher too.
+        self._teacher = lambda: teacher
+        self.temperature = temperature
+        self.distillation_positions = distillation_positions
+        self.term_weights = {name: weight for name, weight in weights.items() if weight}
+        self.built = True
+
+    @property
+    def count_names(self) -> dict[str, str]:
+        """What each figure in the logs is a mean over: all real tokens, or the predicted ones."""
+        compared = "tokens" if self.distillation_positions == "all" else "predictions"
+        names = {
+            "distillation_loss": compared,
+            "mlm_loss": "predictions",
+            "cosine_loss": "tokens",
+            "mse_loss": compared,
+        }
+        measures = {"mlm_accuracy": "predictions", "teacher_agreement": "predictions"}
+        return {name: names[name] for name in self.term_weights} | measures
+
+    def call(self, inputs: Mapping[str, Tensor], training: bool = False) -> Tensor:
+        """Give the student's logits; see `MaskedLanguageModel`."""
+        return self.student(inputs, training=training)
+
+    def terms(self, batch: Batch, counts: Scalars, training: bool) -> Scalars:
+        """Compute every term and measure; see `MaskedMeanTrainer.terms`."""
+        inputs, mask_ids, mask_weights = batch
+        teacher_hidden = ops.stop_gradient(self._teacher().hidden_states(inputs)[-1])
+        student_hidden = self.student.hidden_states(inputs, training=training)[-1]
+        compared, masked = self._predict(inputs, student_hidden, teacher_hidden)
+        compared_mask = mask_weights
+        if self.distillation_positions == "all":
+            compared_mask = inputs["padding_mask"]
+        compared_mask, mask_weights = ops.ravel(compared_mask), ops.ravel(mask_weights)
+        mask_ids = ops.ravel(mask_ids)
+        student_tokens = ops.argmax(masked[0], axis=-1)
+        teacher_tokens = ops.argmax(masked[1], axis=-1)
+        agree = ops.equal(student_tokens, teacher_tokens)
+        hit = ops.equal(ops.cast(student_tokens, mask_ids.dtype), mask_ids)
+        per_token = {
+            "distillation_loss": lambda: (
+                distillation_loss(*compared, self.temperature),
+                compared_mask,
+            ),
+            "mlm_loss": lambda: (masked_lm_loss(masked[0], mask_ids), mask_weights),
+            "cosine_loss": lambda: (
+                cosine_loss(student_hidden, teacher_hidden),
+                inputs["padding_mask"],
+            ),
+            "mse_loss": lambda: (logits_mse_loss(*compared), compared_mask),
+            "mlm_accuracy": lambda: (hit, mask_weights),
+            "teacher_agreement": lambda: (agree, mask_weights),
+        }
+        return {
+            name: masked_mean(*per_token[name](), counts[count])
+            for name, count in self.count_names.items()
+        }
+
+    def _predict(
+        self, inputs: Mapping[str, Tensor], student_hidden: Tensor, teacher_hidden: Tensor
+    ) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+        """Give (student, teacher) logits where they are compared, and where words are masked."""
+        positions = inputs["mask_positions"]
+        if self.distillation_positions == "masked":
+            masked = (
+                self.student.logits(gather_positions(student_hidden, positions)),
+                ops.stop_gradient(
+                    self._teacher().logits(gather_positions(teacher_hidden, positions))
+                ),
+            )
+            return masked, masked
+        pairs = ((self.student, student_hidden), (self._teacher(), teacher_hidden))
+        student_logits, teacher_logits = (
+            model.logits(ops.reshape(hidden, (-1, hidden.shape[-1]))) for model, hidden in pairs
+        )
+        teacher_logits = ops.stop_gradient(teacher_logits)
+        # The masked rows are among these; picking them is cheaper than predicting them again.
+        shape = (*ops.shape(inputs["token_ids"]), student_logits.shape[-1])
+        masked = tuple(
+            gather_positions(ops.reshape(logits, shape), positions)
+            for logits in (student_logits, teacher_logits)
+        )
+        return (student_logits, teacher_logits), masked
+
+
+def _check_numbers(weights: Mapping[str, float], temperature: float, positions: str) -> None:
+    if temperature <= 0:
+        raise UserError(f"temperature is {temperature}; it must be above 0")
+    negative = [name for name, weight in weights.items() if weight < 0]
+    if negative:
+        raise UserError(f"the weight of {negative[0]} is {weights[negative[0]]}; use 0 or more")
+    if not any(weights.values()):
+        raise UserError("all loss weights are 0; there is nothing to learn")
+    if positions not in POSITIONS:
+        raise UserError(f"distillation_positions {positions!r}: use {' or '.join(POSITIONS)}")
+
+
+def _check_pair(
+    teacher: MaskedLanguageModel, student: MaskedLanguageModel, weights: Mapping[str, float]
+) -> None:
+    ours, theirs = student.architecture, teacher.architecture
+    tokenizers = [model.tokenizer for model in (teacher, student) if model.tokenizer]
+    if ours.vocabulary_size != theirs.vocabulary_size or len({t.sha256 for t in tokenizers}) > 1:
+        raise UserError(
+            f"teacher ({theirs.vocabulary_size} tokens) and student ({ours.vocabulary_size}) have "
+            "different vocabularies; their predictions cannot be compared"
+        )
+    if weights["cosine_loss"] and ours.hidden_size != theirs.hidden_size:
+        raise UserError(
+            f"teacher and student have hidden sizes {theirs.hidden_size} and {ours.hidden_size}; "
+            "the cosine term compares hidden states: set cosine_weight to 0 or use equal sizes"
+        )

@@ -1,0 +1,94 @@
+"""AdamW as the reference runs it, and its learning-rate schedule."""
+
+from typing import Any
+
+import keras
+from keras import KerasTensor, ops
+
+Tensor = KerasTensor
+
+
+class AdamW(keras.optimizers.AdamW):
+    """AdamW with PyTorch's arithmetic, decay groups and clipping of the global batch's gradient.
+
+    Keras adds epsilon before the second moment's bias is corrected, which is a larger epsilon in
+    the first updates; this is the published order (Kingma & Ba 2015, algorithm 1). Biases and
+    LayerNorm weights do not decay.
+
+    Args:
+        learning_rate: peak rate or a schedule.
+        beta_1, beta_2, epsilon: the reference's values are the defaults.
+        weight_decay: decoupled (Loshchilov & Hutter 2019).
+        clip_norm: largest L2 norm of all gradients together. Applied by the training step, once,
+            to the sum over micro-batches; Keras's own `global_clipnorm` clips too early for that.
+    """
+
+    def __init__(
+        self,
+        learning_rate: float | keras.optimizers.schedules.LearningRateSchedule = 5e-4,
+        beta_1: float = 0.9,
+        beta_2: float = 0.98,
+        epsilon: float = 1e-6,
+        weight_decay: float = 0.0,
+        clip_norm: float | None = None,
+        **kwargs,
+    ) -> None:
+        super().__init__(
+            learning_rate,
+            weight_decay=weight_decay,
+            beta_1=beta_1,
+            beta_2=beta_2,
+            epsilon=epsilon,
+            **kwargs,
+        )
+        self.clip_norm = clip_norm
+        self.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+
+    def update_step(self, gradient: Tensor, variable: keras.Variable, learning_rate: Tensor) -> None:
+        """Update one variable and its two moments."""
+        rate = ops.cast(learning_rate, variable.dtype)
+        step = ops.cast(self.iterations + 1, variable.dtype)
+        first_correction = 1.0 - ops.power(ops.cast(self.beta_1, variable.dtype), step)
+        second_correction = 1.0 - ops.power(ops.cast(self.beta_2, variable.dtype), step)
+        momentum = self._momentums[self._get_variable_index(variable)]
+        velocity = self._velocities[self._get_variable_index(variable)]
+        gradient = ops.cast(gradient, variable.dtype)
+        self.assign_add(momentum, (gradient - momentum) * (1.0 - self.beta_1))
+        self.assign_add(velocity, (ops.square(gradient) - velocity) * (1.0 - self.beta_2))
+        denominator = ops.sqrt(velocity) / ops.sqrt(second_correction) + self.epsilon
+        self.assign_sub(variable, rate / first_correction * momentum / denominator)
+
+    def get_config(self) -> dict[str, Any]:
+        """Give the constructor's arguments."""
+        return {**super().get_config(), "clip_norm": self.clip_norm}
+
+
+@keras.saving.register_keras_serializable("tf_distilbert")
+class WarmupThenDecay(keras.optimizers.schedules.LearningRateSchedule):
+    """Linear from 0 to the peak over `warmup_steps`, then linear to 0 at `total_steps`.
+
+    The first update has rate 0, as in the reference.
+
+    Args:
+        peak: the highest rate.
+        warmup_steps: updates until the peak.
+        total_steps: updates in all.
+    """
+
+    def __init__(self, peak: float, warmup_steps: int, total_steps: int) -> None:
+        self.peak, self.warmup_steps, self.total_steps = peak, warmup_steps, total_steps
+
+    def __call__(self, step: Tensor) -> Tensor:
+        """Give the rate of the update that follows `step` updates."""
+        step = ops.cast(step, "float32")
+        rising = step / max(self.warmup_steps, 1)
+        falling = (self.total_steps - step) / max(self.total_steps - self.warmup_steps, 1)
+        return self.peak * ops.maximum(ops.minimum(rising, falling), 0.0)
+
+    def get_config(self) -> dict[str, Any]:
+        """Give the constructor's arguments."""
+        return {
+            "peak": self.peak,
+            "warmup_steps": self.warmup_steps,
+            "total_steps": self.total_steps,
+        }

@@ -1,0 +1,149 @@
+"""The training step that all objectives here share: one update as a function of the global batch.
+
+An objective is a weighted sum of terms, each a mean over some of the batch's tokens. The counts of
+those tokens are known before the first forward pass, so a micro-batch contributes its *sum*
+divided by the *global* count, and contributions simply add up: gradients, losses and metrics come
+out the same however the batch is split. Clipping and the optimizer come once, after the sum.
+
+This file is where Keras ends and TensorFlow begins: what it calls is written in `keras.ops`.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+import tensorflow as tf
+from keras import tree
+
+from tf_distilbert.throughput import Throughput
+
+Batch = tuple[dict[str, tf.Tensor], tf.Tensor, tf.Tensor]
+Scalars = dict[str, tf.Tensor]
+
+
+class MaskedMeanTrainer(keras.Model):
+    """A `keras.Model` whose step sums gradients over micro-batches and updates once.
+
+    A subclass names its terms (`term_weights`), says what each figure is a mean of (`count_names`),
+    and computes them (`terms`).
+
+    Args:
+        micro_batches: into how many equal parts `train_step` splits a batch. Memory is that of one
+            part; the update is that of the whole batch.
+    """
+
+    term_weights: Mapping[str, float]
+    count_names: Mapping[str, str]
+
+    def __init__(self, micro_batches: int = 1, **kwargs) -> None:
+        super().__init__(**kwargs)
+        self.micro_batches = micro_batches
+
+    def terms(self, batch: Batch, counts: Scalars, training: bool) -> Scalars:
+        """Compute this batch's contribution to every figure of `count_names`.
+
+        Args:
+            batch: inputs, mask_ids, mask_weights; see `masked_lm_dataset`.
+            counts: the global divisors, as `count_tokens` gives them.
+            training: whether dropout is active.
+        """
+        raise AssertionError("a subclass computes its terms")
+
+    def compile(self, optimizer: keras.optimizers.Optimizer, **kwargs) -> None:
+        """Set the optimizer; the losses are the model's own.
+
+        Args:
+            optimizer: `tf_distilbert.AdamW` (which clips) or any of Keras's.
+            **kwargs: `jit_compile`, `run_eagerly`, `steps_per_execution`, as in Keras.
+        """
+        self._means = {name: keras.metrics.Mean(name) for name in ("loss", *self.count_names)}
+        self._gradient_norm = keras.metrics.Mean("gradient_norm")
+        self._tokens = keras.metrics.Sum("tokens")
+        super().compile(optimizer=optimizer, **kwargs)
+        self.optimizer.build(self.trainable_variables)
+
+    @property
+    def metrics(self) -> list[keras.metrics.Metric]:
+        """Everything that `fit` resets between epochs."""
+        return [*self._means.values(), self._gradient_norm, self._tokens]
+
+    def fit(self, *args, callbacks: list | None = None, **kwargs) -> keras.callbacks.History:
+        """Train as `keras.Model.fit` does; the logs hold `tokens_per_second` besides the metrics."""
+        return super().fit(*args, callbacks=[Throughput(), *(callbacks or [])], **kwargs)
+
+    def train_step(self, batch: Batch) -> dict[str, Any]:
+        """Make one update and give the running means of all figures."""
+        counts = count_tokens(batch)
+        variables = [variable.value for variable in self.trainable_variables]
+        shares, gradients = self._sum_over_micro_batches(batch, counts, variables)
+        gradient_norm = tf.linalg.global_norm(gradients)
+        clip_norm = getattr(self.optimizer, "clip_norm", None)
+        if clip_norm:
+            scale = clip_norm / tf.maximum(gradient_norm, clip_norm)
+            gradients = [gradient * scale for gradient in gradients]
+        self.optimizer.apply(gradients, self.trainable_variables)
+        self._gradient_norm.update_state(gradient_norm)
+        return self._update_means(shares, counts)
+
+    def test_step(self, batch: Batch) -> dict[str, Any]:
+        """Compute all figures without dropout, and give their running means."""
+        counts = count_tokens(batch)
+        return self._update_means(self._with_loss(self.terms(batch, counts, False)), counts)
+
+    def _sum_over_micro_batches(
+        self, batch: Batch, counts: Scalars, variables: list[tf.Tensor]
+    ) -> tuple[Scalars, list[tf.Tensor]]:
+        def share_and_gradients(part: Batch) -> tuple[Scalars, list[tf.Tensor]]:
+            # Only the student's variables are watched: the teacher leaves no trace on the tape.
+            with tf.GradientTape(watch_accessed_variables=False) as tape:
+                tape.watch(variables)
+                shares = self._with_loss(self.terms(part, counts, True))
+            gradients = tape.gradient(
+                shares["loss"], variables, unconnected_gradients=tf.UnconnectedGradients.ZERO
+            )
+            return shares, [tf.convert_to_tensor(gradient) for gradient in gradients]
+
+        if self.micro_batches == 1:
+            return share_and_gradients(batch)
+        return _sum_of_parts(share_and_gradients, batch, self.micro_batches, variables, self._means)
+
+    def _with_loss(self, shares: Scalars) -> Scalars:
+        loss = sum(weight * shares[name] for name, weight in self.term_weights.items())
+        return {"loss": loss, **shares}
+
+    def _update_means(self, shares: Scalars, counts: Scalars) -> dict[str, Any]:
+        self._tokens.update_state(counts["tokens"])
+        for name, mean in self._means.items():
+            weight = counts[self.count_names.get(name, "tokens")]
+            mean.update_state(shares[name], sample_weight=weight)
+        return {metric.name: metric.result() for metric in self.metrics}
+
+
+def count_tokens(batch: Batch) -> Scalars:
+    """Count what the means are taken over: real tokens, and tokens to predict. float32 scalars."""
+    inputs, _, mask_weights = batch
+    return {
+        "tokens": tf.reduce_sum(tf.cast(inputs["padding_mask"], tf.float32)),
+        "predictions": tf.reduce_sum(mask_weights),
+    }
+
+
+def _sum_of_parts(
+    function: Callable[[Batch], tuple[Scalars, list[tf.Tensor]]],
+    batch: Batch,
+    num_parts: int,
+    variables: list[tf.Tensor],
+    names: Mapping[str, Any],
+) -> tuple[Scalars, list[tf.Tensor]]:
+    """Apply the function to each of `num_parts` slices of the batch, one at a time, and add up."""
+    parts = tree.map_structure(
+        lambda tensor: tf.reshape(tensor, (num_parts, -1, *tensor.shape[1:])), batch
+    )
+
+    def add_part(i: tf.Tensor, sums: tuple) -> tuple:
+        results = function(tree.map_structure(lambda tensor: tensor[i], parts))
+        return i + 1, tree.map_structure(tf.add, sums, results)
+
+    zeros = ({name: tf.zeros(()) for name in names}, [tf.zeros_like(v) for v in variables])
+    _, sums = tf.while_loop(lambda i, _: i < num_parts, add_part, (0, zeros))
+    return sums
