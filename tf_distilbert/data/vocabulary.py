@@ -1,16 +1,24 @@
 """Learn a WordPiece vocabulary from text, with the `tokenizers` library.
 
 The library folds case and splits words as `tokenizer.Tokenizer` does, so the pieces it learns are
-the ones that will be found. It numbers the continuations (``##a``, ``##b``, ...) in the order of
-a hash table, and breaks ties between equally frequent pieces by these numbers; left alone it
-learns another vocabulary in every run. So a first pass collects the continuations, and the
-second is given them, sorted, as if they were special tokens, which are numbered first.
+the ones that will be found. Left alone it learns another vocabulary in every run, because the
+order of a hash table decides between equally frequent pieces in two places; so three passes are
+made over the text:
+
+1. Count the characters; those too rare for the vocabulary are read as spaces from here on. (Of
+   equally rare ones the library would drop any.)
+2. Collect the continuations ``##a``, ``##b``, ... (The library numbers them in any order, and
+   breaks all later ties by number.)
+3. Learn, with the continuations, sorted, given as if they were special tokens: those are
+   numbered first.
 
 What it leaves out: unused slots for later tokens, and learning in bounded memory (the library
 keeps every distinct word with its count).
 """
 
+import re
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -22,6 +30,7 @@ from tf_distilbert.errors import UserError
 from tf_distilbert.tokenizer import SPECIAL_TOKENS
 
 MIN_ALPHABET = 1000
+"""This many characters are kept at least; or an eighth of the vocabulary, if that is more."""
 
 
 def learn_vocabulary(
@@ -51,7 +60,9 @@ def learn_vocabulary(
         raise UserError(f"{output}: exists already; choose another path or remove it")
     if not output.parent.is_dir():
         raise UserError(f"{output.parent}: no such folder; make it first")
-    smallest = _train(sources, len(SPECIAL_TOKENS), size, [], lower_case)
+    learner = BertWordPieceTokenizer(lowercase=lower_case, strip_accents=lower_case)
+    rare = _find_rare_characters(sources, learner, max(MIN_ALPHABET, size // 8))
+    smallest = _train(learner, _texts(sources, rare), len(SPECIAL_TOKENS), [])
     if size < len(smallest):
         num_pieces = len(smallest) - len(SPECIAL_TOKENS)
         raise UserError(
@@ -59,7 +70,7 @@ def learn_vocabulary(
             f"single characters of this text need {len(smallest)}; give a larger size"
         )
     continuations = sorted(token for token in smallest if token.startswith("##") and token != "##")
-    vocabulary = _train(sources, size, size, continuations, lower_case)
+    vocabulary = _train(learner, _texts(sources, rare), size, continuations)
     write_atomically(output, ("\n".join(vocabulary) + "\n").encode("utf-8"))
     if len(vocabulary) < size:
         print(
@@ -70,22 +81,46 @@ def learn_vocabulary(
     return vocabulary
 
 
+def _find_rare_characters(
+    sources: Sequence[str], learner: BertWordPieceTokenizer, limit: int
+) -> re.Pattern[str] | None:
+    """A pattern for the characters that are not among the ``limit`` most frequent, if any are.
+
+    What counts is how often a character occurs after normalisation (case, accents), which is
+    cheaper to work out for each distinct character than for the text.
+    """
+    counts: Counter[str] = Counter()
+    for texts in _texts(sources, None):
+        for text in texts:
+            counts.update(text)
+    normal_forms = {character: learner.normalize(character).strip() for character in counts}
+    normal_counts: Counter[str] = Counter()
+    for character, form in normal_forms.items():
+        for part in form:
+            normal_counts[part] += counts[character]
+    by_count = sorted(normal_counts, key=lambda character: (-normal_counts[character], character))
+    kept = set(by_count[:limit])
+    rare = [character for character, form in normal_forms.items() if not kept.issuperset(form)]
+    return re.compile(f"[{re.escape(''.join(rare))}]") if rare else None
+
+
 def _train(
-    sources: Sequence[str], size: int, final_size: int, first_pieces: list[str], lower_case: bool
+    learner: BertWordPieceTokenizer, texts: Iterator[list[str]], size: int, first_pieces: list[str]
 ) -> list[str]:
     """One pass of the library; a size too small for the alphabet gives just the alphabet."""
-    learner = BertWordPieceTokenizer(lowercase=lower_case, strip_accents=lower_case)
     learner.train_from_iterator(
-        _texts(sources),
+        texts,
         vocab_size=size,
-        limit_alphabet=max(MIN_ALPHABET, final_size // 8),
+        limit_alphabet=sys.maxunicode,  # the rare characters are out already
         special_tokens=[*SPECIAL_TOKENS, *first_pieces],
         show_progress=False,
     )
-    ids = learner.get_vocab()
+    ids = learner.get_vocab(with_added_tokens=False)
     return sorted(ids, key=ids.__getitem__)
 
 
-def _texts(sources: Sequence[str]) -> Iterator[list[str]]:
+def _texts(sources: Sequence[str], rare: re.Pattern[str] | None) -> Iterator[list[str]]:
+    """The paragraphs of each block, without rare characters."""
     for block in read_blocks(sources):
-        yield [line.decode("utf-8") for document in block.documents for line in document]
+        lines = [line.decode("utf-8") for document in block.documents for line in document]
+        yield [rare.sub(" ", line) for line in lines] if rare else lines
