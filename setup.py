@@ -42,6 +42,7 @@ setup(
         "keras>=3.12",
         "keras-nlp>=0.20",
         "tensorflow-datasets>=4.9.6",
+        "importlib_resources>=6",  # tensorflow-datasets imports it without declaring it
         "tokenizers>=0.20",
         "safetensors>=0.4.5",
         "huggingface_hub>=0.30",

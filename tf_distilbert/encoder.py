@@ -76,9 +76,7 @@ class Block(keras.layers.Layer):
         self, tokens: Tensor, attention_bias: Tensor, sequence_length: int, training: bool
     ) -> Tensor:
         heads, size = self.architecture.num_heads, self.architecture.head_size
-        projected = ops.reshape(
-            self.query_key_value(tokens), (-1, sequence_length, 3, heads, size)
-        )
+        projected = ops.reshape(self.query_key_value(tokens), (-1, sequence_length, 3, heads, size))
         query, key, value = ops.unstack(ops.transpose(projected, (2, 0, 3, 1, 4)), 3)  # [B,H,S,K]
         # Scaling the query costs S·K products a head, scaling the scores would cost S·S.
         scores = ops.matmul(query * size**-0.5, ops.transpose(key, (0, 1, 3, 2)))

@@ -72,7 +72,10 @@ _DISTILBERT = (
 )
 
 # What "block/" and "layer." above stand for, on our side and on theirs.
-_LAYER_PREFIX = {"bert": "bert.encoder.layer.{i}.", "distilbert": "distilbert.transformer.layer.{i}."}
+_LAYER_PREFIX = {
+    "bert": "bert.encoder.layer.{i}.",
+    "distilbert": "distilbert.transformer.layer.{i}.",
+}
 _TABLES = {"bert": _BERT, "distilbert": _DISTILBERT}
 
 # How the tensors of a masked-LM head begin, in either family.
@@ -186,10 +189,11 @@ def _check_tied(
     embeddings = tensors[dict(table)["encoder/token_table"]]
     for name in _TIED:
         if name in tensors and not np.array_equal(tensors[name], embeddings):
-            raise UserError(f"{source}: {name} differs from the word embeddings; only tied heads work")
+            raise UserError(
+                f"{source}: {name} differs from the word embeddings; only tied heads work"
+            )
 
 
 def _some(names: list[str]) -> str:
     rest = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return ", ".join(names[:3]) + rest
-

@@ -54,9 +54,9 @@ def masked_lm_loss(student_logits: Tensor, token_ids: Tensor) -> Tensor:
     Returns:
         float32 [...], in nats.
     """
-    logits = _float32(student_logits)
-    chosen = ops.take_along_axis(logits, ops.expand_dims(token_ids, -1), axis=-1)
-    return ops.logsumexp(logits, axis=-1) - ops.squeeze(chosen, -1)
+    log_probabilities = ops.log_softmax(_float32(student_logits), axis=-1)
+    chosen = ops.take_along_axis(log_probabilities, ops.expand_dims(token_ids, -1), axis=-1)
+    return -ops.squeeze(chosen, -1)
 
 
 def cosine_loss(student_hidden: Tensor, teacher_hidden: Tensor) -> Tensor:
@@ -73,7 +73,7 @@ def cosine_loss(student_hidden: Tensor, teacher_hidden: Tensor) -> Tensor:
     product = ops.sum(student_hidden * teacher_hidden, axis=-1)
     student_square = ops.sum(ops.square(student_hidden), axis=-1) + COSINE_EPSILON
     teacher_square = ops.sum(ops.square(teacher_hidden), axis=-1) + COSINE_EPSILON
-    return 1.0 - product * ops.rsqrt(student_square * teacher_square)
+    return 1.0 - product * ops.rsqrt(student_square) * ops.rsqrt(teacher_square)
 
 
 def logits_mse_loss(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:

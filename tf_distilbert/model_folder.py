@@ -57,6 +57,7 @@ _DISTILBERT_KEYS = (
     ("initializer_range", "initializer_range"),
 )
 _KEYS = {"bert": _BERT_KEYS, "distilbert": _DISTILBERT_KEYS}
+_FILES = ["config.json", "model.safetensors", "vocab.txt", "tokenizer_config.json"]
 _CLASS_NAMES = {"bert": "BertForMaskedLM", "distilbert": "DistilBertForMaskedLM"}
 
 
@@ -64,8 +65,8 @@ def load_model(path: str | Path) -> MaskedLanguageModel:
     """Load a masked language model from a Hugging Face folder.
 
     Args:
-        path: folder of a ``BertForMaskedLM``, ``BertForPreTraining`` or ``DistilBertForMaskedLM``;
-            weights in float32, float16 or bfloat16.
+        path: folder of a ``BertForMaskedLM``, ``BertForPreTraining`` or ``DistilBertForMaskedLM``,
+            or ``hf://OWNER/NAME`` on the Hugging Face Hub; weights in float32, float16 or bfloat16.
 
     Returns:
         The model in float32 under the current Keras precision policy, its tokenizer attached.
@@ -78,9 +79,7 @@ def load_model(path: str | Path) -> MaskedLanguageModel:
         >>> teacher.architecture.num_layers
         12
     """
-    path = Path(path)
-    if not path.is_dir():
-        raise UserError(f"{path}: no such model folder")
+    path = resolve_folder(path)
     architecture = read_architecture(path)
     tokenizer = load_tokenizer(path)
     if len(tokenizer.vocabulary) != architecture.vocabulary_size:
@@ -123,6 +122,33 @@ def save_model(model: MaskedLanguageModel, path: str | Path, *, overwrite: bool 
         raise UserError(f"{path}: cannot be written: {error}") from None
 
 
+def resolve_folder(path: str | Path) -> Path:
+    """Give the local folder of a model, downloading it (once, cached) if it is ``hf://...``.
+
+    Raises:
+        UserError: no such folder, or the Hub cannot be reached and has not been before.
+    """
+    name = str(path)
+    if name.startswith("hf://"):
+        return _download(name)
+    if not Path(path).is_dir():
+        raise UserError(f"{path}: no such model folder")
+    return Path(path)
+
+
+def _download(name: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(name.removeprefix("hf://"), allow_patterns=_FILES))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(
+            f"{name}: cannot be fetched ({reason}); download the folder elsewhere and give its path"
+        ) from None
+
+
 def read_architecture(path: Path) -> Architecture:
     """Read ``config.json`` of a model folder.
 
@@ -138,7 +164,9 @@ def read_architecture(path: Path) -> Architecture:
         )
     numbers = {ours: config[theirs] for ours, theirs in _KEYS[family] if theirs in config}
     if numbers.get("activation", "gelu") not in _ACTIVATIONS:
-        raise UserError(f"{path / 'config.json'}: activation {numbers['activation']!r} is not known")
+        raise UserError(
+            f"{path / 'config.json'}: activation {numbers['activation']!r} is not known"
+        )
     numbers["activation"] = _ACTIVATIONS[numbers.get("activation", "gelu")]
     if family == "distilbert":
         numbers["num_segments"] = 0

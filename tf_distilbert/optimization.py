@@ -44,7 +44,9 @@ class AdamW(keras.optimizers.AdamW):
         self.clip_norm = clip_norm
         self.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
 
-    def update_step(self, gradient: Tensor, variable: keras.Variable, learning_rate: Tensor) -> None:
+    def update_step(
+        self, gradient: Tensor, variable: keras.Variable, learning_rate: Tensor
+    ) -> None:
         """Update one variable and its two moments."""
         rate = ops.cast(learning_rate, variable.dtype)
         step = ops.cast(self.iterations + 1, variable.dtype)

@@ -8,12 +8,12 @@ import keras
 class Throughput(keras.callbacks.Callback):
     """Replaces the metric `tokens` (a running sum) by `tokens_per_second` in the logs."""
 
-    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
-        """Start the clock."""
+    def restart(self) -> None:
+        """Start the clock, as the sum of tokens starts from 0."""
         self._start = time.perf_counter()
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
-        """Add the figure for the epoch so far."""
+        """Add the figure since the metrics were reset."""
         self._replace(logs)
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:

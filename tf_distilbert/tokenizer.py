@@ -1,6 +1,7 @@
 """WordPiece as BERT uses it, as a TensorFlow graph: the only file that knows the special tokens."""
 
 import hashlib
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import tensorflow_text as tf_text
 from tf_distilbert.errors import UserError
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+_SPECIAL_TOKEN = re.compile(f"({'|'.join(map(re.escape, SPECIAL_TOKENS))})")
 
 
 def read_vocabulary(path: str | Path) -> list[str]:
@@ -22,7 +24,9 @@ def read_vocabulary(path: str | Path) -> list[str]:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise UserError(f"{path}: no such vocabulary file; make one with `tf-distilbert vocab`") from None
+        raise UserError(
+            f"{path}: no such vocabulary file; make one with `tf-distilbert vocab`"
+        ) from None
     except UnicodeDecodeError:
         raise UserError(f"{path}: not UTF-8 text; a vocabulary has one token a line") from None
     # Not splitlines(): real vocabularies hold tokens such as U+2028, which it takes for a line end.
@@ -80,3 +84,15 @@ class Tokenizer(tf.Module):
     def tokenize(self, texts: tf.Tensor | Sequence[str]) -> tf.RaggedTensor:
         """Word pieces of each text, without special tokens: string [batch] to int32 [batch, None]."""
         return self._word_piece.tokenize(texts)
+
+    def encode(self, text: str) -> list[int]:
+        """Tokenise one text as a model takes it, special tokens written in it included.
+
+        Example:
+            >>> tokenizer.encode("Paris is in [MASK].")
+            [101, 3000, 2003, 1999, 103, 1012, 102]
+        """
+        parts = _SPECIAL_TOKEN.split(text)  # at odd places, the special tokens between the texts
+        pieces = self.tokenize(parts).to_list()
+        pieces[1::2] = [[self.vocabulary.index(token)] for token in parts[1::2]]
+        return [self.start_id, *(token for piece in pieces for token in piece), self.end_id]

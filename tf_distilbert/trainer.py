@@ -38,6 +38,7 @@ class MaskedMeanTrainer(keras.Model):
     def __init__(self, micro_batches: int = 1, **kwargs) -> None:
         super().__init__(**kwargs)
         self.micro_batches = micro_batches
+        self._throughput = Throughput()
 
     def terms(self, batch: Batch, counts: Scalars, training: bool) -> Scalars:
         """Compute this batch's contribution to every figure of `count_names`.
@@ -69,7 +70,12 @@ class MaskedMeanTrainer(keras.Model):
 
     def fit(self, *args, callbacks: list | None = None, **kwargs) -> keras.callbacks.History:
         """Train as `keras.Model.fit` does; the logs hold `tokens_per_second` besides the metrics."""
-        return super().fit(*args, callbacks=[Throughput(), *(callbacks or [])], **kwargs)
+        return super().fit(*args, callbacks=[self._throughput, *(callbacks or [])], **kwargs)
+
+    def reset_metrics(self) -> None:
+        """Start new means, and a new measurement of the throughput."""
+        super().reset_metrics()
+        self._throughput.restart()
 
     def train_step(self, batch: Batch) -> dict[str, Any]:
         """Make one update and give the running means of all figures."""

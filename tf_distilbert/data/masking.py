@@ -142,7 +142,9 @@ class TokenMasker:
         """Take words in the order in which their first piece arrives, as long as they fit."""
         shape = tf.shape(token_ids)
         # What follows a special token starts a word even if a cut left it as a continuation.
-        after_special = tf.pad(~tf.math.is_finite(times[:, :-1]), [[0, 0], [1, 0]], constant_values=True)
+        after_special = tf.pad(
+            ~tf.math.is_finite(times[:, :-1]), [[0, 0], [1, 0]], constant_values=True
+        )
         starts = tf.reshape(~tf.gather(self._continues, token_ids) | after_special, [-1])
         # One list of words over the whole batch: every row starts a word, so none spans two rows.
         word = tf.cumsum(tf.cast(starts, tf.int32)) - 1

@@ -48,7 +48,9 @@ def masked_lm_dataset(
     def choose(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         number = step * batch_size + tf.range(batch_size, dtype=tf.int64)
         epochs, index = number // len(records), number % len(records)
-        seeds = tf.stack([tf.fill([batch_size], word), tf.fill([batch_size], other_word), epochs], 1)
+        seeds = tf.stack(
+            [tf.fill([batch_size], word), tf.fill([batch_size], other_word), epochs], 1
+        )
         # The public `index_shuffle` mangles a batch of seeds; the op behind it takes them.
         return epochs, tf.raw_ops.RandomIndexShuffle(
             index=index, seed=seeds, max_index=np.int64(len(records) - 1), rounds=4

@@ -291,10 +291,10 @@ def _tfds_texts(name: str) -> Iterator[bytes]:
     dataset_name = name.removeprefix(_TFDS)
     try:
         import tensorflow_datasets as tfds
-
-        dataset = tfds.load(dataset_name, split="train", shuffle_files=False)
     except ImportError:
         raise UserError(f"{name}: needs `pip install tensorflow-datasets`") from None
+    try:
+        dataset = tfds.load(dataset_name, split="train", shuffle_files=False)
     except Exception as error:  # its errors, and those of its downloads, have no common base
         reason = str(error).strip().split("\n")[0] or type(error).__name__
         raise UserError(

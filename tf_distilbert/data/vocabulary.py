@@ -66,8 +66,8 @@ def learn_vocabulary(
     if size < len(smallest):
         num_pieces = len(smallest) - len(SPECIAL_TOKENS)
         raise UserError(
-            f"size: {size} is too small: {len(SPECIAL_TOKENS)} special tokens and the {num_pieces} "
-            f"single characters of this text need {len(smallest)}; give a larger size"
+            f"size: {size} is too small: {len(SPECIAL_TOKENS)} special tokens and {num_pieces} "
+            f"pieces of one character in this text need {len(smallest)}; give a larger size"
         )
     continuations = sorted(token for token in smallest if token.startswith("##") and token != "##")
     vocabulary = _train(learner, _texts(sources, rare), size, continuations)

@@ -1,0 +1,99 @@
+"""Everything a run needs to go on as if it had not stopped, as plain tensors on disk.
+
+A checkpoint is a folder ``step-00000300`` with ``tensors.safetensors`` (model, optimizer and
+dropout seeds, by position and name) and ``state.json`` (the step, which is also the position in
+the data, and the best figure so far). It is written beside its place and renamed when complete.
+The teacher is in none.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from tf_distilbert.errors import UserError
+from tf_distilbert.trainer import MaskedMeanTrainer
+
+
+class Checkpoints:
+    """The checkpoints of a run.
+
+    Args:
+        folder: where they lie.
+        trainer: compiled; what is saved and restored.
+        keep: how many of the newest stay.
+    """
+
+    def __init__(self, folder: Path, trainer: MaskedMeanTrainer, keep: int) -> None:
+        self.folder, self.trainer, self.keep = folder, trainer, keep
+
+    def save(self, step: int, state: Mapping[str, Any]) -> None:
+        """Write a checkpoint and remove the oldest ones.
+
+        Args:
+            step: updates made so far.
+            state: further figures, as JSON takes them.
+
+        Raises:
+            UserError: it cannot be written; earlier checkpoints are untouched.
+        """
+        final = self.folder / f"step-{step:08d}"
+        partial = final.with_name(final.name + ".partial")
+        try:
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+            tensors = {name: np.asarray(v.value) for name, v in _variables(self.trainer).items()}
+            save_file(tensors, partial / "tensors.safetensors")
+            (partial / "state.json").write_text(json.dumps({"step": step, **state}), "utf-8")
+            shutil.rmtree(final, ignore_errors=True)
+            os.replace(partial, final)
+        except (OSError, SafetensorError) as error:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise UserError(f"{final}: cannot be written: {error}") from None
+        for old in self.saved()[: -self.keep]:
+            shutil.rmtree(old)
+
+    def saved(self) -> list[Path]:
+        """List the complete checkpoints, oldest first."""
+        return sorted(p for p in self.folder.glob("step-*") if p.name[5:].isdigit())
+
+    def restore(self) -> dict[str, Any] | None:
+        """Load the newest checkpoint.
+
+        Returns:
+            Its state, or None if there is no checkpoint.
+
+        Raises:
+            UserError: it is damaged, or of another model or optimizer.
+        """
+        if not self.saved():
+            return None
+        newest = self.saved()[-1]
+        try:
+            tensors = load_file(newest / "tensors.safetensors")
+            state = json.loads((newest / "state.json").read_text("utf-8"))
+        except (OSError, SafetensorError, ValueError) as error:
+            raise UserError(
+                f"{newest}: damaged ({error}); remove it to go on from the one before"
+            ) from None
+        variables = _variables(self.trainer)
+        shapes = {name: tuple(v.shape) for name, v in variables.items()}
+        if {name: tensor.shape for name, tensor in tensors.items()} != shapes:
+            raise UserError(f"{newest}: belongs to another model; use another output")
+        for name, variable in variables.items():
+            variable.assign(tensors[name])
+        return state
+
+
+def _variables(trainer: MaskedMeanTrainer) -> dict[str, keras.Variable]:
+    """Name every variable of model (dropout seeds too) and optimizer; numbers keep names apart."""
+    everything = [*trainer.variables, *trainer.optimizer.variables]
+    metrics = {id(v) for metric in trainer.metrics for v in metric.variables}
+    return {f"{i}/{v.path}": v for i, v in enumerate(everything) if id(v) not in metrics}

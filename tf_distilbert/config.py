@@ -1,0 +1,363 @@
+"""The settings of a run: frozen dataclasses with the defaults, and the strict way to fill them.
+
+A YAML file lists only what differs from the defaults; ``key.subkey=value`` overrides take the same
+path. An unknown key, a value of the wrong type and an impossible combination are errors here, not
+hours later. Nothing below the entry functions (`train`, ...) ever sees these classes.
+"""
+
+import difflib
+import re
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from tf_distilbert.errors import UserError
+
+Config = TypeVar("Config")
+
+
+@dataclass(frozen=True)
+class StudentConfig:
+    """What student is built from the teacher; see `build_student`."""
+
+    num_layers: int | None = None
+    layer_map: list[int] | None = None
+    fold_segments: bool = True
+    initialize_from: str = "teacher"
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The teacher that `pretrain` makes from scratch; see `Architecture`."""
+
+    hidden_size: int = 768
+    num_layers: int = 12
+    num_heads: int = 12
+    intermediate_size: int = 3072
+    max_positions: int = 512
+    dropout: float = 0.1
+    attention_dropout: float = 0.1
+    initializer_range: float = 0.02
+
+
+@dataclass(frozen=True)
+class MaskingConfig:
+    """Which tokens are predicted; see `TokenMasker`."""
+
+    rate: float = 0.15
+    mask_share: float = 0.8
+    random_share: float = 0.1
+    smoothing: float = 0.0
+    whole_word: bool = False
+
+    def __post_init__(self) -> None:
+        _check(0 < self.rate < 1, "data.masking.rate", self.rate, "a share between 0 and 1")
+        shares = (self.mask_share, self.random_share)
+        _check(
+            min(shares) >= 0 and sum(shares) <= 1 + 1e-9,
+            "data.masking.mask_share and random_share",
+            shares,
+            "shares that add up to 1 at most",
+        )
+        _check(self.smoothing >= 0, "data.masking.smoothing", self.smoothing, "0 or more")
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Where the text comes from. Either `text` or prepared `records`, for training and validation.
+
+    Attributes:
+        text: files, globs, ``tfds:NAME`` or ``sample:train``; prepared once, cached beside the run.
+        records: folder made by ``tf-distilbert prepare``.
+        validation: held-out text, in the same forms as `text`.
+        validation_records: held-out records.
+        vocabulary: a ``vocab.txt``, or a number: learn that many tokens from `text`. Needed by
+            `pretrain` alone; a student has its teacher's.
+        lower_case: whether a vocabulary given by `vocabulary` is uncased.
+        sequence_length: tokens in a sequence, [CLS] and [SEP] included.
+        workers: threads that prepare text; all cores by default.
+    """
+
+    text: list[str] = field(default_factory=list)
+    records: str | None = None
+    validation: list[str] = field(default_factory=list)
+    validation_records: str | None = None
+    vocabulary: str | int | None = None
+    lower_case: bool = True
+    sequence_length: int = 512
+    masking: MaskingConfig = field(default_factory=MaskingConfig)
+    workers: int | None = None
+
+    def __post_init__(self) -> None:
+        for text, records in (("text", "records"), ("validation", "validation_records")):
+            if getattr(self, text) and getattr(self, records):
+                raise UserError(f"data.{text} and data.{records} are both given; keep one of them")
+        if not self.text and not self.records:
+            raise UserError("data.text is missing; give files of text, or data.records")
+        _check(self.sequence_length >= 16, "data.sequence_length", self.sequence_length, ">= 16")
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """The objective; see `Distiller`."""
+
+    temperature: float = 2.0
+    distillation_weight: float = 5.0
+    mlm_weight: float = 2.0
+    cosine_weight: float = 1.0
+    mse_weight: float = 0.0
+    distillation_positions: str = "all"
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How long and how to train. The duration is one of `steps`, `epochs` and `tokens`.
+
+    Attributes:
+        steps: optimizer updates; `resolve_steps` derives it from `epochs` or `tokens`.
+        global_batch_size: sequences in an update.
+        micro_batch_size: sequences that are in memory at a time; the whole batch by default.
+        learning_rate: the peak.
+        warmup_share: share of all updates in which the rate rises; then it falls linearly to 0.
+        clip_norm: largest L2 norm of the gradient; null for none.
+        precision: ``float32`` or ``mixed_bfloat16`` (float32 master weights).
+        strategy: ``one`` device; ``auto`` chooses.
+        jit_compile: compile the step with XLA; null leaves it to Keras (GPU and TPU: yes).
+        resume: ``never`` refuses an existing run, ``auto`` goes on with it if there is one,
+            ``overwrite`` deletes it.
+        log_every, validate_every, checkpoint_every: in updates.
+        validation_batch_size: sequences at a time in validation.
+        keep_checkpoints: how many of the newest are kept.
+    """
+
+    steps: int | None = None
+    epochs: float | None = None
+    tokens: int | None = None
+    global_batch_size: int = 256
+    micro_batch_size: int | None = None
+    learning_rate: float = 5e-4
+    warmup_share: float = 0.05
+    beta_1: float = 0.9
+    beta_2: float = 0.98
+    epsilon: float = 1e-6
+    weight_decay: float = 0.0
+    clip_norm: float | None = 5.0
+    precision: str = "float32"
+    strategy: str = "auto"
+    jit_compile: bool | None = None
+    seed: int = 56
+    resume: str = "never"
+    log_every: int = 50
+    validate_every: int = 1000
+    validation_batch_size: int = 32
+    checkpoint_every: int = 1000
+    keep_checkpoints: int = 2
+
+    def __post_init__(self) -> None:
+        durations = [name for name in ("steps", "epochs", "tokens") if getattr(self, name)]
+        if len(durations) != 1:
+            given = " and ".join(f"train.{name}" for name in durations) or "none of them"
+            raise UserError(f"give one of train.steps, train.epochs, train.tokens; given: {given}")
+        positive = ("global_batch_size", "learning_rate", "log_every", "validate_every")
+        for name in (*durations, *positive, "checkpoint_every", "keep_checkpoints", "epsilon"):
+            _check(getattr(self, name) > 0, f"train.{name}", getattr(self, name), "above 0")
+        _check(0 <= self.warmup_share < 1, "train.warmup_share", self.warmup_share, "in [0, 1)")
+        _choice("train.precision", self.precision, ("float32", "mixed_bfloat16"))
+        _choice("train.strategy", self.strategy, ("auto", "one"))
+        _choice("train.resume", self.resume, ("never", "auto", "overwrite"))
+        micro = self.micro_batch_size or self.global_batch_size
+        if micro < 1 or self.global_batch_size % micro:
+            raise UserError(
+                f"train.global_batch_size {self.global_batch_size} is not a multiple of "
+                f"train.micro_batch_size {micro}"
+            )
+
+    @property
+    def micro_batches(self) -> int:
+        """Into how many parts a batch is split."""
+        return self.global_batch_size // (self.micro_batch_size or self.global_batch_size)
+
+
+@dataclass(frozen=True)
+class DistillConfig:
+    """Everything that ``tf-distilbert distill`` needs.
+
+    Attributes:
+        teacher: folder of the teacher; see `load_model`.
+        output: the run directory.
+    """
+
+    teacher: str
+    output: str
+    data: DataConfig
+    train: TrainConfig
+    student: StudentConfig = field(default_factory=StudentConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+
+
+@dataclass(frozen=True)
+class PretrainConfig:
+    """Everything that ``tf-distilbert pretrain`` needs.
+
+    Attributes:
+        output: the run directory.
+    """
+
+    output: str
+    data: DataConfig
+    train: TrainConfig
+    model: ModelConfig = field(default_factory=ModelConfig)
+
+    def __post_init__(self) -> None:
+        if self.data.vocabulary is None:
+            raise UserError("data.vocabulary is missing; give a vocab.txt, or a number to learn")
+        if isinstance(self.data.vocabulary, int) and not self.data.text:
+            raise UserError("data.vocabulary is a number, but there is no data.text to learn from")
+
+
+def load_config(kind: type[Config], path: str | Path, overrides: Sequence[str] = ()) -> Config:
+    """Read a YAML file and overrides into a configuration.
+
+    Args:
+        kind: `DistillConfig` or `PretrainConfig`.
+        path: the YAML file.
+        overrides: ``key.subkey=value``, the value in YAML; a text value for a list key is a list
+            of one.
+
+    Raises:
+        UserError: names the file or key, what is wrong, and the nearest key if one is unknown.
+
+    Example:
+        >>> load_config(DistillConfig, "configs/quickstart.yaml", ["train.steps=10"]).train.steps
+        10
+    """
+    values = _read_yaml(Path(path))
+    for override in overrides:
+        key, separator, text = override.partition("=")
+        if not separator:
+            raise UserError(f"{override!r}: an override is written key.subkey=value")
+        _set(values, key.strip(), _parse(text, override))
+    return parse_config(kind, values)
+
+
+def parse_config(kind: type[Config], values: Mapping[str, Any], prefix: str = "") -> Config:
+    """Make a configuration out of nested dictionaries; as strict as `load_config`."""
+    known = {item.name: item for item in fields(kind)}
+    hints = typing.get_type_hints(kind)
+    for name in values:
+        if name not in known:
+            near = difflib.get_close_matches(str(name), known, 1)
+            hint = f"; did you mean {prefix}{near[0]}?" if near else f"; known: {', '.join(known)}"
+            raise UserError(f"unknown key {prefix}{name}{hint}")
+    arguments = {}
+    for name, item in known.items():
+        if name in values or is_dataclass(hints[name]):
+            arguments[name] = _convert(hints[name], values.get(name), prefix + name)
+        elif item.default is MISSING and item.default_factory is MISSING:
+            raise UserError(f"{prefix}{name} is missing")
+    return kind(**arguments)
+
+
+def dump_config(config: Any) -> str:
+    """Give a configuration as YAML, every default filled in."""
+    return yaml.safe_dump(asdict(config), sort_keys=False, allow_unicode=True)
+
+
+def resolve_steps(train: TrainConfig, num_sequences: int, num_tokens: int) -> int:
+    """Turn the duration into optimizer updates; the last one counts in full.
+
+    Args:
+        train: with one of `steps`, `epochs`, `tokens`.
+        num_sequences: in an epoch.
+        num_tokens: in an epoch.
+    """
+    if train.steps:
+        return train.steps
+    epochs = train.epochs or train.tokens / num_tokens
+    return max(1, -int(-epochs * num_sequences // train.global_batch_size))
+
+
+def _convert(hint: Any, value: Any, key: str) -> Any:
+    if is_dataclass(hint):
+        if value is not None and not isinstance(value, Mapping):
+            raise UserError(f"{key} is {value!r}; it takes keys of its own, as {key}.NAME")
+        return parse_config(hint, value or {}, prefix=f"{key}.")
+    options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    for option in options:
+        if typing.get_origin(option) is list:
+            entries = value if isinstance(value, list) else [value]
+            entry = typing.get_args(option)[0]
+            if value is not None and all(_is(entry, one) for one in entries):
+                return entries
+        elif _is(option, value):
+            return float(value) if option is float else value
+    names = " or ".join(_type_name(option) for option in options)
+    raise UserError(f"{key} is {value!r}; it takes {names}")
+
+
+def _is(kind: type, value: Any) -> bool:
+    if isinstance(value, bool):
+        return kind is bool
+    return isinstance(value, (int, float) if kind is float else kind)
+
+
+def _type_name(option: Any) -> str:
+    if typing.get_origin(option) is list:
+        return f"a list of {_type_name(typing.get_args(option)[0])}"
+    names = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
+    return names.get(option, "null")
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such configuration file") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: is not YAML: {' '.join(str(error).split())}") from None
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: holds no keys; write lines of the form key: value")
+    return values
+
+
+def _parse(text: str, override: str) -> Any:
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError:
+        raise UserError(f"{override!r}: the value is not YAML") from None
+
+
+def _set(values: dict[str, Any], key: str, value: Any) -> None:
+    *parents, last = key.split(".")
+    for parent in parents:
+        inner = values.get(parent)
+        values[parent] = dict(inner) if isinstance(inner, dict) else {}
+        values = values[parent]
+    values[last] = value
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.2's numbers: 5e-4 is one, which PyYAML's 1.1 rules take for text."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
+    list("-+0123456789."),
+)
+
+
+def _check(holds: bool, key: str, value: Any, wanted: str) -> None:
+    if not holds:
+        raise UserError(f"{key} is {value}; it must be {wanted}")
+
+
+def _choice(key: str, value: str, choices: Sequence[str]) -> None:
+    _check(value in choices, key, repr(value), f"one of {', '.join(choices)}")

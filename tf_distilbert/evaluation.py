@@ -1,0 +1,106 @@
+"""How good is a masked language model on text it has not seen, and how close to its teacher?"""
+
+import math
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import keras
+
+from tf_distilbert.data.masking import TokenMasker
+from tf_distilbert.data.pipeline import evaluation_dataset
+from tf_distilbert.data.prepare import prepare
+from tf_distilbert.distiller import Distiller
+from tf_distilbert.errors import UserError
+from tf_distilbert.masked_language_model import MaskedLanguageModel
+from tf_distilbert.pretrainer import MaskedLMPretrainer
+from tf_distilbert.trainer import MaskedMeanTrainer
+
+
+def evaluate(
+    model: MaskedLanguageModel,
+    text: Sequence[str],
+    teacher: MaskedLanguageModel | None = None,
+    *,
+    sequence_length: int = 128,
+    batch_size: int = 32,
+    seed: int = 0,
+) -> dict[str, float]:
+    """Measure masked-word prediction on held-out text: 15 % masked, 80/10/10, uniformly chosen.
+
+    The masks depend on the seed and the text alone: model and teacher see the same, every time.
+
+    Args:
+        model: the student, or any masked language model.
+        text: files, globs, ``tfds:NAME`` or ``sample:validation``.
+        teacher: with the model's vocabulary; adds the figures that compare the two.
+        sequence_length: tokens in a sequence, at most the models' positions.
+        batch_size: sequences at a time; has no influence on the figures.
+        seed: of the masks.
+
+    Returns:
+        ``loss`` (nats a masked token), ``perplexity``, ``accuracy`` (top-1), ``predictions`` and
+        ``sequences`` (counts). With a teacher also ``teacher_loss``, ``teacher_perplexity``,
+        ``teacher_accuracy``; ``kl_divergence`` (teacher from student, T = 1, nats) and
+        ``agreement`` (top-1) at masked tokens; ``cosine`` of the last hidden states over all real
+        tokens (left out if hidden sizes differ); and ``retention``, student's accuracy by
+        teacher's.
+
+    Raises:
+        UserError: text at fault, sequences longer than the positions, vocabularies that differ.
+    """
+    _check_positions(sequence_length, [model, *([teacher] if teacher else [])])
+    with tempfile.TemporaryDirectory() as folder:
+        records = prepare(
+            text,
+            model.tokenizer,
+            Path(folder) / "records",
+            sequence_length=sequence_length,
+            progress=False,
+        )
+        masker = TokenMasker.for_records(records, seed=seed)
+        batches = evaluation_dataset(records, masker, min(batch_size, len(records)))
+        predictions = sum(float(weights.numpy().sum()) for _, _, weights in batches)
+        counts = {"predictions": int(predictions), "sequences": len(records)}
+        if teacher is None:
+            return _own_figures(_run(MaskedLMPretrainer(model), batches)) | counts
+        cosine = float(model.architecture.hidden_size == teacher.architecture.hidden_size)
+        pair = Distiller(
+            teacher,
+            model,
+            temperature=1.0,
+            distillation_weight=1.0,
+            mlm_weight=1.0,
+            cosine_weight=cosine,
+            distillation_positions="masked",
+        )
+        figures = _run(pair, batches)
+        own = _own_figures(figures)
+        theirs = _own_figures(_run(MaskedLMPretrainer(teacher), batches))
+    comparison = {
+        "kl_divergence": figures["distillation_loss"],
+        "agreement": figures["teacher_agreement"],
+    }
+    if cosine:
+        comparison["cosine"] = 1.0 - figures["cosine_loss"]
+    if theirs["accuracy"]:
+        comparison["retention"] = own["accuracy"] / theirs["accuracy"]
+    return own | {f"teacher_{name}": value for name, value in theirs.items()} | comparison | counts
+
+
+def _run(trainer: MaskedMeanTrainer, batches: object) -> dict[str, float]:
+    trainer.compile(keras.optimizers.SGD())  # never used; SGD has no state to allocate
+    return trainer.evaluate(batches, verbose=0, return_dict=True)
+
+
+def _own_figures(figures: dict[str, float]) -> dict[str, float]:
+    loss = figures["mlm_loss"]
+    return {"loss": loss, "perplexity": math.exp(loss), "accuracy": figures["mlm_accuracy"]}
+
+
+def _check_positions(sequence_length: int, models: Sequence[MaskedLanguageModel]) -> None:
+    positions = min(model.architecture.max_positions for model in models)
+    if sequence_length > positions:
+        raise UserError(
+            f"sequence_length is {sequence_length}, the model has {positions} positions"
+        )

@@ -1,0 +1,87 @@
+"""Fill in the blanks: the words a model would put in place of each ``[MASK]``."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from keras import ops
+
+from tf_distilbert.errors import UserError
+from tf_distilbert.masked_language_model import MaskedLanguageModel
+
+
+@dataclass(frozen=True)
+class Guess:
+    """One word for a blank.
+
+    Attributes:
+        token: the word piece.
+        probability: the model's, between 0 and 1.
+    """
+
+    token: str
+    probability: float
+
+
+def fill_mask(
+    model: MaskedLanguageModel, texts: Sequence[str], top_k: int = 5
+) -> list[list[list[Guess]]]:
+    """Predict the words at every ``[MASK]`` of every text.
+
+    Args:
+        model: with its tokenizer.
+        texts: each with one ``[MASK]`` or more.
+        top_k: how many guesses for each.
+
+    Returns:
+        For each text, for each of its ``[MASK]``s, the guesses, best first.
+
+    Raises:
+        UserError: a text has no ``[MASK]``, or is longer than the model's positions.
+
+    Example:
+        >>> [[guesses]] = fill_mask(model, ["Paris is the capital of [MASK]."])
+        >>> guesses[0].token
+        'france'
+    """
+    tokenizer = model.tokenizer
+    top_k = min(top_k, len(tokenizer.vocabulary))
+    sequences = [tokenizer.encode(text) for text in texts]
+    for text, sequence in zip(texts, sequences, strict=True):
+        if tokenizer.mask_id not in sequence:
+            raise UserError(f"{_short(text)}: has no [MASK] to fill")
+        if len(sequence) > model.architecture.max_positions:
+            raise UserError(
+                f"{_short(text)}: has {len(sequence)} tokens, the model has "
+                f"{model.architecture.max_positions} positions; shorten it"
+            )
+    if not sequences:
+        return []
+    token_ids = np.full((len(texts), max(map(len, sequences))), tokenizer.pad_id, np.int32)
+    for row, sequence in zip(token_ids, sequences, strict=True):
+        row[: len(sequence)] = sequence
+    blanks = token_ids == tokenizer.mask_id
+    positions = np.zeros((len(texts), blanks.sum(axis=1).max()), np.int32)
+    for row, blank in zip(positions, blanks, strict=True):
+        row[: blank.sum()] = np.flatnonzero(blank)
+    inputs = {
+        "token_ids": token_ids,
+        "padding_mask": token_ids != tokenizer.pad_id,
+        "mask_positions": positions,
+    }
+    probabilities = ops.softmax(ops.cast(model(inputs), "float32"))
+    best, ids = (np.asarray(part) for part in ops.top_k(probabilities, top_k))
+    return [
+        [
+            [
+                Guess(tokenizer.vocabulary[token], float(probability))
+                for token, probability in zip(ids[i, j], best[i, j], strict=True)
+            ]
+            for j in range(blanks[i].sum())
+        ]
+        for i in range(len(texts))
+    ]
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= 40 else text[:37] + "...")

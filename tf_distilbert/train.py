@@ -1,0 +1,256 @@
+"""The two jobs that make a model: distil a student from a teacher, pretrain a teacher.
+
+Both read as the same story: open the run, load what is learnt from, build what learns, train,
+save. A run that was stopped goes on by itself: the data is a function of the step's number, and
+a checkpoint holds all the rest.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+
+from tf_distilbert import runtime
+from tf_distilbert.architecture import Architecture
+from tf_distilbert.checkpoints import Checkpoints
+from tf_distilbert.config import (
+    DataConfig,
+    DistillConfig,
+    MaskingConfig,
+    PretrainConfig,
+    TrainConfig,
+    resolve_steps,
+)
+from tf_distilbert.data.masking import TokenMasker
+from tf_distilbert.data.pipeline import evaluation_dataset, masked_lm_dataset
+from tf_distilbert.data.prepare import prepare
+from tf_distilbert.data.records import Records
+from tf_distilbert.data.text import expand_sources, source_bytes
+from tf_distilbert.data.vocabulary import learn_vocabulary
+from tf_distilbert.distiller import Distiller
+from tf_distilbert.errors import UserError
+from tf_distilbert.logs import RunLog
+from tf_distilbert.masked_language_model import MaskedLanguageModel
+from tf_distilbert.model_folder import load_model, save_model
+from tf_distilbert.monitor import Monitor
+from tf_distilbert.optimization import AdamW, WarmupThenDecay
+from tf_distilbert.pretrainer import MaskedLMPretrainer
+from tf_distilbert.run_directory import RunDirectory
+from tf_distilbert.student import build_student
+from tf_distilbert.tokenizer import Tokenizer
+from tf_distilbert.trainer import MaskedMeanTrainer
+
+
+def distill(config: DistillConfig, console: Console | None = None) -> Path:
+    """Distil a student from a teacher.
+
+    Args:
+        config: everything; see `load_config`.
+        console: where progress is shown, by default stderr.
+
+    Returns:
+        The folder of the finished student.
+
+    Raises:
+        UserError: teacher, text, settings or output are at fault; or the loss is not finite.
+    """
+    console = console or Console(stderr=True)
+    run = RunDirectory(config.output)
+    run.check(config, config.train.resume)
+    runtime.start(config.train.precision, config.train.seed)
+    teacher = load_model(config.teacher)
+    student = build_student(teacher, **asdict(config.student))
+    distiller = Distiller(
+        teacher, student, micro_batches=config.train.micro_batches, **asdict(config.loss)
+    )
+    _check_positions(config.data.sequence_length, teacher)
+    data = _load_data(config.data, teacher.tokenizer, run)
+    run.create(config, config.train.resume)
+    _train(distiller, data, config.train, config.data.masking, run, console)
+    return _finish(student, run, console)
+
+
+def pretrain(config: PretrainConfig, console: Console | None = None) -> Path:
+    """Train a BERT from scratch by masked language modelling alone.
+
+    Args:
+        config: everything; see `load_config`.
+        console: where progress is shown, by default stderr.
+
+    Returns:
+        The folder of the finished model.
+
+    Raises:
+        UserError: text, settings or output are at fault; or the loss is not finite.
+    """
+    console = console or Console(stderr=True)
+    run = RunDirectory(config.output)
+    run.check(config, config.train.resume)
+    runtime.start(config.train.precision, config.train.seed)
+    tokenizer = _load_or_learn_vocabulary(config.data, run)
+    data = _load_data(config.data, tokenizer, run)
+    architecture = Architecture(len(tokenizer.vocabulary), **asdict(config.model))
+    model = MaskedLanguageModel(architecture, tokenizer)
+    _check_positions(config.data.sequence_length, model)
+    _start_from_frequencies(model, data[0])
+    run.create(config, config.train.resume)
+    trainer = MaskedLMPretrainer(model, micro_batches=config.train.micro_batches)
+    _train(trainer, data, config.train, config.data.masking, run, console)
+    return _finish(model, run, console)
+
+
+def _train(
+    trainer: MaskedMeanTrainer,
+    data: tuple[Records, Records | None],
+    config: TrainConfig,
+    masking: MaskingConfig,
+    run: RunDirectory,
+    console: Console,
+) -> None:
+    """Train from the newest checkpoint, or from the start, to the last step."""
+    records, held_out = data
+    total_steps = resolve_steps(config, records.num_sequences, records.num_tokens)
+    trainer.compile(_optimizer(config, total_steps), jit_compile=_jit_compile(config))
+    checkpoints = Checkpoints(run.checkpoints, trainer, config.keep_checkpoints)
+    state = checkpoints.restore() or {"step": 0, "best_validation_loss": None}
+    first_step = state["step"]
+    batch_tokens = config.global_batch_size * records.num_tokens / records.num_sequences
+    console.print(
+        f"{total_steps - first_step:,} of {total_steps:,} steps of {config.global_batch_size} "
+        f"sequences, about {batch_tokens:,.0f} tokens each"
+    )
+    if first_step >= total_steps:
+        return
+    masker = TokenMasker.for_records(records, seed=config.seed, **asdict(masking))
+    stream = masked_lm_dataset(
+        records,
+        masker,
+        config.global_batch_size,
+        seed=config.seed,
+        first_step=first_step,
+        num_steps=total_steps - first_step,
+    )
+    log = RunLog(run.path, first_step)
+    monitor = Monitor(
+        log,
+        checkpoints,
+        console,
+        first_step=first_step,
+        total_steps=total_steps,
+        log_every=config.log_every,
+        validate_every=config.validate_every,
+        checkpoint_every=config.checkpoint_every,
+        validation=_validation(held_out, config),
+        best=state["best_validation_loss"],
+    )
+    # One long epoch: the monitor counts updates, and what passes over the data are is the stream's.
+    trainer.fit(stream, verbose=0, shuffle=False, callbacks=[monitor])
+    log.close()
+
+
+def _optimizer(config: TrainConfig, total_steps: int) -> AdamW:
+    warmup_steps = int(np.ceil(config.warmup_share * total_steps))
+    return AdamW(
+        WarmupThenDecay(config.learning_rate, warmup_steps, total_steps),
+        beta_1=config.beta_1,
+        beta_2=config.beta_2,
+        epsilon=config.epsilon,
+        weight_decay=config.weight_decay,
+        clip_norm=config.clip_norm,
+    )
+
+
+def _jit_compile(config: TrainConfig) -> bool | str:
+    return "auto" if config.jit_compile is None else config.jit_compile
+
+
+def _validation(held_out: Records | None, config: TrainConfig) -> object:
+    if held_out is None:
+        return None
+    # Masked as an evaluation masks, whatever training does: figures of all runs compare.
+    return evaluation_dataset(
+        held_out, TokenMasker.for_records(held_out), config.validation_batch_size
+    )
+
+
+def _finish(model: MaskedLanguageModel, run: RunDirectory, console: Console) -> Path:
+    save_model(model, run.model, overwrite=True)
+    console.print(f"the model is in {run.model}")
+    return run.model
+
+
+def _load_data(
+    config: DataConfig, tokenizer: Tokenizer, run: RunDirectory
+) -> tuple[Records, Records | None]:
+    """Open or prepare the records to train on, and those to validate on, if any."""
+    train = _open_or_prepare("train", config.text, config.records, config, tokenizer, run)
+    if not (config.validation or config.validation_records):
+        return train, None
+    return train, _open_or_prepare(
+        "validation", config.validation, config.validation_records, config, tokenizer, run
+    )
+
+
+def _open_or_prepare(
+    name: str,
+    text: list[str],
+    records_path: str | None,
+    config: DataConfig,
+    tokenizer: Tokenizer,
+    run: RunDirectory,
+) -> Records:
+    if records_path is None:
+        # The folder's name holds what it is made of: a change of text or length makes another.
+        facts = [
+            [[source, source_bytes(source)] for source in expand_sources(text)],
+            tokenizer.sha256,
+            tokenizer.lower_case,
+            config.sequence_length,
+        ]
+        digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:10]
+        return prepare(
+            text,
+            tokenizer,
+            run.data / f"{name}-{digest}",
+            sequence_length=config.sequence_length,
+            workers=config.workers,
+        )
+    records = Records.open(records_path)
+    if records.vocabulary_sha256 != tokenizer.sha256 or records.lower_case != tokenizer.lower_case:
+        raise UserError(
+            f"{records_path}: was made with another vocabulary than the model's; "
+            "prepare the text again with the model's vocab.txt"
+        )
+    if records.sequence_length != config.sequence_length:
+        raise UserError(
+            f"{records_path}: has sequences of {records.sequence_length} tokens, "
+            f"data.sequence_length is {config.sequence_length}; make them equal"
+        )
+    return records
+
+
+def _load_or_learn_vocabulary(config: DataConfig, run: RunDirectory) -> Tokenizer:
+    if isinstance(config.vocabulary, str):
+        return Tokenizer.from_file(config.vocabulary, config.lower_case)
+    path = run.data / f"vocab-{config.vocabulary}.txt"
+    if not path.exists():
+        run.data.mkdir(parents=True, exist_ok=True)
+        learn_vocabulary(config.text, config.vocabulary, path, lower_case=config.lower_case)
+    return Tokenizer.from_file(path, config.lower_case)
+
+
+def _check_positions(sequence_length: int, model: MaskedLanguageModel) -> None:
+    if sequence_length > model.architecture.max_positions:
+        raise UserError(
+            f"data.sequence_length is {sequence_length}, the model has "
+            f"{model.architecture.max_positions} positions; use that many at most"
+        )
+
+
+def _start_from_frequencies(model: MaskedLanguageModel, records: Records) -> None:
+    """Let the untrained model predict words by frequency, which it would learn first anyway."""
+    counts = records.token_counts + 1.0
+    model.head.output_bias.assign(np.log(counts / counts.sum()))
