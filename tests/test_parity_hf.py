@@ -35,11 +35,15 @@ def randomize(model):
 
 
 def bert(kind="BertForMaskedLM", **sizes):
-    config = dict(
-        vocab_size=100, hidden_size=32, num_hidden_layers=3, num_attention_heads=4,
-        intermediate_size=64, max_position_embeddings=24,
-    )  # fmt: skip
-    return randomize(getattr(transformers, kind)(transformers.BertConfig(**{**config, **sizes})))
+    config = {
+        "vocab_size": 100,
+        "hidden_size": 32,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "intermediate_size": 64,
+        "max_position_embeddings": 24,
+    }
+    return randomize(getattr(transformers, kind)(transformers.BertConfig(**config | sizes)))
 
 
 def distilbert():

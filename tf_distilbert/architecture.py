@@ -16,7 +16,7 @@ class Architecture:
         family: ``bert`` or ``distilbert``: names on disk, and where dropout is applied.
         vocabulary_size: rows of the embedding table, tied to the head's output.
         num_segments: rows of the token-type table; 0 for DistilBERT, which has none.
-        activation: ``gelu`` (erf, as Hugging Face's BERT and DistilBERT), ``gelu_tanh`` or ``relu``.
+        activation: ``gelu`` (erf, as Hugging Face's BERT), ``gelu_tanh`` or ``relu``.
         dropout: on embeddings, feed-forward output and, in BERT alone, attention output.
         attention_dropout: on attention probabilities.
         initializer_range: standard deviation of the normal distribution that weights start from.

@@ -80,7 +80,9 @@ class Block(keras.layers.Layer):
         query, key, value = ops.unstack(ops.transpose(projected, (2, 0, 3, 1, 4)), 3)  # [B,H,S,K]
         # Scaling the query costs S·K products a head, scaling the scores would cost S·S.
         scores = ops.matmul(query * size**-0.5, ops.transpose(key, (0, 1, 3, 2)))
-        probabilities = ops.softmax(ops.cast(scores, "float32") + attention_bias)
+        # Keras casts a layer's float arguments to its compute dtype, the bias too.
+        scores = ops.cast(scores, "float32") + ops.cast(attention_bias, "float32")
+        probabilities = ops.softmax(scores)
         probabilities = self.attention_dropout(probabilities, training=training)
         context = ops.matmul(ops.cast(probabilities, value.dtype), value)
         return ops.reshape(

@@ -83,7 +83,7 @@ class WarmupThenDecay(keras.optimizers.schedules.LearningRateSchedule):
     def __call__(self, step: Tensor) -> Tensor:
         """Give the rate of the update that follows `step` updates."""
         step = ops.cast(step, "float32")
-        rising = step / max(self.warmup_steps, 1)
+        rising = step / self.warmup_steps if self.warmup_steps else 1.0
         falling = (self.total_steps - step) / max(self.total_steps - self.warmup_steps, 1)
         return self.peak * ops.maximum(ops.minimum(rising, falling), 0.0)
 

@@ -82,7 +82,7 @@ class Tokenizer(tf.Module):
         return (self.pad_id, self.unknown_id, self.start_id, self.end_id, self.mask_id)
 
     def tokenize(self, texts: tf.Tensor | Sequence[str]) -> tf.RaggedTensor:
-        """Word pieces of each text, without special tokens: string [batch] to int32 [batch, None]."""
+        """Give each text's word pieces, no special tokens: string [B] to ragged int32 [B, None]."""
         return self._word_piece.tokenize(texts)
 
     def encode(self, text: str) -> list[int]:

@@ -7,7 +7,7 @@ a checkpoint holds all the rest.
 
 import hashlib
 import json
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np

@@ -69,7 +69,7 @@ class MaskedMeanTrainer(keras.Model):
         return [*self._means.values(), self._gradient_norm, self._tokens]
 
     def fit(self, *args, callbacks: list | None = None, **kwargs) -> keras.callbacks.History:
-        """Train as `keras.Model.fit` does; the logs hold `tokens_per_second` besides the metrics."""
+        """Train as `keras.Model.fit` does; the logs hold `tokens_per_second` too."""
         return super().fit(*args, callbacks=[self._throughput, *(callbacks or [])], **kwargs)
 
     def reset_metrics(self) -> None:

@@ -42,7 +42,7 @@ class TokenMasker:
         token_counts: int [V], how often each token occurs; needed for smoothing.
         smoothing: choose a token with weight count^-smoothing (the reference: 0.7), 0 for uniform.
         whole_word: choose whole words, i.e. a word piece together with its ``##`` continuations.
-            A word that would exceed the sequence's share is left out, so the rate is met from below.
+            A word that would exceed the sequence's share is left out: the rate is met from below.
         seed: another seed, other masks.
     """
 
