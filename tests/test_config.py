@@ -59,7 +59,7 @@ def test_every_file_loads_and_survives_writing_it_out(path, tmp_path):
     (tmp_path / "again.yaml").write_text(dump_config(config))
     assert load_config(kind_of(path), tmp_path / "again.yaml") == config
     assert config.output == f"runs/{path.stem}"
-    with pytest.raises(UserError, match="unknown key|is missing"):
+    with pytest.raises(UserError, match=r"unknown key|is missing"):
         load_config(DistillConfig if kind_of(path) is PretrainConfig else PretrainConfig, path)
 
 

@@ -18,6 +18,7 @@ def test_schedule_without_warmup_starts_at_the_peak():
     assert float(WarmupThenDecay(2.0, 0, 10)(0)) == 2.0
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize("weight_decay", [0.0, 0.1])
 def test_adamw_equals_pytorchs(weight_decay):
     torch = pytest.importorskip("torch", reason="needs the extra `parity`")
@@ -39,6 +40,7 @@ def test_adamw_equals_pytorchs(weight_decay):
         np.testing.assert_allclose(variable.numpy(), parameter.detach().numpy(), rtol=2e-6)
 
 
+@pytest.mark.parity
 def test_the_schedule_equals_the_references():
     torch = pytest.importorskip("torch", reason="needs the extra `parity`")
     transformers = pytest.importorskip("transformers", reason="needs the extra `parity`")

@@ -11,6 +11,7 @@ from tf_distilbert.model_folder import load_model, save_model
 torch = pytest.importorskip("torch", reason="needs the extra `parity` (torch, transformers)")
 transformers = pytest.importorskip("transformers", reason="needs the extra `parity`")
 
+pytestmark = pytest.mark.parity
 TOLERANCE = 2e-5
 WORDS = [f"word{i}" for i in range(95)]
 

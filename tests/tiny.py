@@ -6,11 +6,13 @@ from tf_distilbert.architecture import Architecture
 from tf_distilbert.masked_language_model import MaskedLanguageModel
 from tf_distilbert.tokenizer import Tokenizer
 
-WORDS = (
-    "the a of is in and city capital country paris rome berlin france italy germany people "
-    "speak french italian german language river sea sun moon day night . , ? one two three four "
-    "##s ##ing ##ed ##er large small old new"
-).split()
+WORDS = [
+    *("the", "a", "of", "is", "in", "and", "city", "capital", "country", "paris", "rome"),
+    *("berlin", "france", "italy", "germany", "people", "speak", "french", "italian"),
+    *("german", "language", "river", "sea", "sun", "moon", "day", "night", ".", ",", "?"),
+    *("one", "two", "three", "four", "##s", "##ing", "##ed", "##er", "large", "small", "old"),
+    "new",
+]
 VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]
 
 

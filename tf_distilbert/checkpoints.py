@@ -93,7 +93,8 @@ class Checkpoints:
 
 
 def _variables(trainer: MaskedMeanTrainer) -> dict[str, keras.Variable]:
-    """Name every variable of model (dropout seeds too) and optimizer; numbers keep names apart."""
-    everything = [*trainer.variables, *trainer.optimizer.variables]
+    """Name every variable: by place, since Keras's paths count the models of the process."""
     metrics = {id(v) for metric in trainer.metrics for v in metric.variables}
-    return {f"{i}/{v.path}": v for i, v in enumerate(everything) if id(v) not in metrics}
+    model = [v for v in trainer.variables if id(v) not in metrics]
+    named = {f"model/{i}/{v.name}": v for i, v in enumerate(model)}
+    return named | {f"optimizer/{i}/{v.name}": v for i, v in enumerate(trainer.optimizer.variables)}

@@ -169,7 +169,8 @@ def _prepare(options: argparse.Namespace) -> None:
 
 
 def _pretrain(options: argparse.Namespace) -> None:
-    from tf_distilbert.config import PretrainConfig, load_config
+    from tf_distilbert.config import PretrainConfig
+    from tf_distilbert.config_file import load_config
 
     config = load_config(PretrainConfig, options.config, _overrides(options))
     _start_tensorflow()
@@ -179,7 +180,8 @@ def _pretrain(options: argparse.Namespace) -> None:
 
 
 def _distill(options: argparse.Namespace) -> None:
-    from tf_distilbert.config import DistillConfig, load_config
+    from tf_distilbert.config import DistillConfig
+    from tf_distilbert.config_file import load_config
 
     config = load_config(DistillConfig, options.config, _overrides(options))
     _start_tensorflow()

@@ -1,24 +1,13 @@
-"""The settings of a run: frozen dataclasses with the defaults, and the strict way to fill them.
+"""The settings of a run: frozen dataclasses that hold the defaults and refuse what cannot be.
 
-A YAML file lists only what differs from the defaults; ``key.subkey=value`` overrides take the same
-path. An unknown key, a value of the wrong type and an impossible combination are errors here, not
-hours later. Nothing below the entry functions (`train`, ...) ever sees these classes.
+`config_file` fills them. Nothing below the entry functions (`train`, ...) ever sees them.
 """
 
-import difflib
-import re
-import types
-import typing
-from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
-from pathlib import Path
-from typing import Any, TypeVar
-
-import yaml
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from tf_distilbert.errors import UserError
-
-Config = TypeVar("Config")
 
 
 @dataclass(frozen=True)
@@ -220,54 +209,6 @@ class PretrainConfig:
             raise UserError("data.vocabulary is a number, but there is no data.text to learn from")
 
 
-def load_config(kind: type[Config], path: str | Path, overrides: Sequence[str] = ()) -> Config:
-    """Read a YAML file and overrides into a configuration.
-
-    Args:
-        kind: `DistillConfig` or `PretrainConfig`.
-        path: the YAML file.
-        overrides: ``key.subkey=value``, the value in YAML; a text value for a list key is a list
-            of one.
-
-    Raises:
-        UserError: names the file or key, what is wrong, and the nearest key if one is unknown.
-
-    Example:
-        >>> load_config(DistillConfig, "configs/quickstart.yaml", ["train.steps=10"]).train.steps
-        10
-    """
-    values = _read_yaml(Path(path))
-    for override in overrides:
-        key, separator, text = override.partition("=")
-        if not separator:
-            raise UserError(f"{override!r}: an override is written key.subkey=value")
-        _set(values, key.strip(), _parse(text, override))
-    return parse_config(kind, values)
-
-
-def parse_config(kind: type[Config], values: Mapping[str, Any], prefix: str = "") -> Config:
-    """Make a configuration out of nested dictionaries; as strict as `load_config`."""
-    known = {item.name: item for item in fields(kind)}
-    hints = typing.get_type_hints(kind)
-    for name in values:
-        if name not in known:
-            near = difflib.get_close_matches(str(name), known, 1)
-            hint = f"; did you mean {prefix}{near[0]}?" if near else f"; known: {', '.join(known)}"
-            raise UserError(f"unknown key {prefix}{name}{hint}")
-    arguments = {}
-    for name, item in known.items():
-        if name in values or is_dataclass(hints[name]):
-            arguments[name] = _convert(hints[name], values.get(name), prefix + name)
-        elif item.default is MISSING and item.default_factory is MISSING:
-            raise UserError(f"{prefix}{name} is missing")
-    return kind(**arguments)
-
-
-def dump_config(config: Any) -> str:
-    """Give a configuration as YAML, every default filled in."""
-    return yaml.safe_dump(asdict(config), sort_keys=False, allow_unicode=True)
-
-
 def resolve_steps(train: TrainConfig, num_sequences: int, num_tokens: int) -> int:
     """Turn the duration into optimizer updates; the last one counts in full.
 
@@ -280,78 +221,6 @@ def resolve_steps(train: TrainConfig, num_sequences: int, num_tokens: int) -> in
         return train.steps
     epochs = train.epochs or train.tokens / num_tokens
     return max(1, -int(-epochs * num_sequences // train.global_batch_size))
-
-
-def _convert(hint: Any, value: Any, key: str) -> Any:
-    if is_dataclass(hint):
-        if value is not None and not isinstance(value, Mapping):
-            raise UserError(f"{key} is {value!r}; it takes keys of its own, as {key}.NAME")
-        return parse_config(hint, value or {}, prefix=f"{key}.")
-    options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    for option in options:
-        if typing.get_origin(option) is list:
-            entries = value if isinstance(value, list) else [value]
-            entry = typing.get_args(option)[0]
-            if value is not None and all(_is(entry, one) for one in entries):
-                return entries
-        elif _is(option, value):
-            return float(value) if option is float else value
-    names = " or ".join(_type_name(option) for option in options)
-    raise UserError(f"{key} is {value!r}; it takes {names}")
-
-
-def _is(kind: type, value: Any) -> bool:
-    if isinstance(value, bool):
-        return kind is bool
-    return isinstance(value, (int, float) if kind is float else kind)
-
-
-def _type_name(option: Any) -> str:
-    if typing.get_origin(option) is list:
-        return f"a list of {_type_name(typing.get_args(option)[0])}"
-    names = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
-    return names.get(option, "null")
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        values = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such configuration file") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: is not YAML: {' '.join(str(error).split())}") from None
-    if values is None:
-        return {}
-    if not isinstance(values, dict):
-        raise UserError(f"{path}: holds no keys; write lines of the form key: value")
-    return values
-
-
-def _parse(text: str, override: str) -> Any:
-    try:
-        return yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError:
-        raise UserError(f"{override!r}: the value is not YAML") from None
-
-
-def _set(values: dict[str, Any], key: str, value: Any) -> None:
-    *parents, last = key.split(".")
-    for parent in parents:
-        inner = values.get(parent)
-        values[parent] = dict(inner) if isinstance(inner, dict) else {}
-        values = values[parent]
-    values[last] = value
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML 1.2's numbers: 5e-4 is one, which PyYAML's 1.1 rules take for text."""
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
-    list("-+0123456789."),
-)
 
 
 def _check(holds: bool, key: str, value: Any, wanted: str) -> None:

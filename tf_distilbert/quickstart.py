@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.table import Table
 
 from tf_distilbert.assets import asset
-from tf_distilbert.config import DistillConfig, load_config
+from tf_distilbert.config import DistillConfig
+from tf_distilbert.config_file import load_config
 from tf_distilbert.evaluation import evaluate
 from tf_distilbert.mask_filling import fill_mask
 from tf_distilbert.masked_language_model import MaskedLanguageModel

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import yaml
 
-from tf_distilbert.config import dump_config
+from tf_distilbert.config_file import dump_config
 from tf_distilbert.errors import UserError
 
 # Settings that may change between a run and its resumption without changing its result.

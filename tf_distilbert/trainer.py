@@ -57,7 +57,7 @@ class MaskedMeanTrainer(keras.Model):
             optimizer: `tf_distilbert.AdamW` (which clips) or any of Keras's.
             **kwargs: `jit_compile`, `run_eagerly`, `steps_per_execution`, as in Keras.
         """
-        self._means = {name: keras.metrics.Mean(name) for name in ("loss", *self.count_names)}
+        self._means = {name: keras.metrics.Mean(name) for name in self.count_names}
         self._gradient_norm = keras.metrics.Mean("gradient_norm")
         self._tokens = keras.metrics.Sum("tokens")
         super().compile(optimizer=optimizer, **kwargs)
@@ -94,7 +94,7 @@ class MaskedMeanTrainer(keras.Model):
     def test_step(self, batch: Batch) -> dict[str, Any]:
         """Compute all figures without dropout, and give their running means."""
         counts = count_tokens(batch)
-        return self._update_means(self._with_loss(self.terms(batch, counts, False)), counts)
+        return self._update_means(self.terms(batch, counts, False), counts)
 
     def _sum_over_micro_batches(
         self, batch: Batch, counts: Scalars, variables: list[tf.Tensor]
@@ -103,9 +103,10 @@ class MaskedMeanTrainer(keras.Model):
             # Only the student's variables are watched: the teacher leaves no trace on the tape.
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(variables)
-                shares = self._with_loss(self.terms(part, counts, True))
+                shares = self.terms(part, counts, True)
+                loss = self._weighted_sum(shares)
             gradients = tape.gradient(
-                shares["loss"], variables, unconnected_gradients=tf.UnconnectedGradients.ZERO
+                loss, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO
             )
             return shares, [tf.convert_to_tensor(gradient) for gradient in gradients]
 
@@ -113,16 +114,15 @@ class MaskedMeanTrainer(keras.Model):
             return share_and_gradients(batch)
         return _sum_of_parts(share_and_gradients, batch, self.micro_batches, variables, self._means)
 
-    def _with_loss(self, shares: Scalars) -> Scalars:
-        loss = sum(weight * shares[name] for name, weight in self.term_weights.items())
-        return {"loss": loss, **shares}
+    def _weighted_sum(self, shares: Scalars) -> tf.Tensor:
+        return sum(weight * shares[name] for name, weight in self.term_weights.items())
 
     def _update_means(self, shares: Scalars, counts: Scalars) -> dict[str, Any]:
         self._tokens.update_state(counts["tokens"])
         for name, mean in self._means.items():
-            weight = counts[self.count_names.get(name, "tokens")]
-            mean.update_state(shares[name], sample_weight=weight)
-        return {metric.name: metric.result() for metric in self.metrics}
+            mean.update_state(shares[name], sample_weight=counts[self.count_names[name]])
+        results = {metric.name: metric.result() for metric in self.metrics}
+        return {"loss": self._weighted_sum(results), **results}
 
 
 def count_tokens(batch: Batch) -> Scalars:

@@ -1,0 +1,78 @@
+"""The tree keeps the shape that makes it readable: imports go downwards, files stay small."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "tf_distilbert"
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+# From the top down; a module imports only from lines below its own.
+LAYERS = (
+    ("cli",),
+    ("quickstart",),
+    ("train", "evaluation", "mask_filling"),
+    ("monitor", "run_directory"),
+    ("checkpoints", "logs"),
+    ("distiller", "pretrainer"),
+    ("trainer", "student", "model_folder"),
+    ("hf_weights",),
+    ("masked_language_model", "data.pipeline"),
+    ("encoder", "data.masking", "data.prepare", "data.vocabulary"),
+    ("architecture", "losses", "optimization", "throughput", "data.packing", "data.text"),
+    ("data.shards", "runtime"),
+    ("data.records", "tokenizer"),
+    ("config", "config_file", "assets", "sample.corpus"),
+    ("errors", "version"),
+)
+RANK = {name: rank for rank, names in enumerate(reversed(LAYERS)) for name in names}
+
+
+def module_name(path):
+    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+
+
+def imports(path):
+    """Names of our modules that a file imports, at its top or inside functions."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("tf_distilbert"):
+            module = node.module.removeprefix("tf_distilbert").lstrip(".")
+            for alias in node.names:
+                full = f"{module}.{alias.name}".lstrip(".")
+                yield full if full in RANK else module
+
+
+def ranked_files():
+    skipped = ("__init__", "__main__")
+    return [f for f in FILES if f.stem not in skipped and not module_name(f).startswith("sample.f")]
+
+
+@pytest.mark.parametrize("path", ranked_files(), ids=module_name)
+def test_imports_go_downwards(path):
+    name = module_name(path)
+    assert name in RANK, f"{name} has no place in LAYERS"
+    for imported in imports(path):
+        if imported.startswith("sample.facts") or imported in ("", "sample"):
+            continue
+        assert RANK[imported] < RANK[name], f"{name} imports {imported}"
+
+
+@pytest.mark.parametrize("name", ["losses", "encoder", "masked_language_model", "distiller"])
+def test_nothing_of_tensorflow_below_the_training_step(name):
+    tree = ast.parse((PACKAGE / f"{name}.py").read_text())
+    names = [a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names]
+    names += [n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)]
+    assert not [imported for imported in names if imported.startswith("tensorflow")]
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_name)
+def test_files_stay_small(path):
+    tables = path.name.startswith("facts_")
+    assert len(path.read_text().splitlines()) <= (360 if tables else 350)
+
+
+def test_configurations_stay_out_of_the_parts():
+    entry_points = {"cli", "train", "quickstart", "run_directory"}
+    users = {module_name(p) for p in FILES if "config" in set(imports(p))}
+    assert users <= entry_points
