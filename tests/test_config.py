@@ -6,15 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tf_distilbert.config import (
-    DistillConfig,
-    PretrainConfig,
-    TrainConfig,
-    dump_config,
-    load_config,
-    parse_config,
-    resolve_steps,
-)
+from tf_distilbert.config import DistillConfig, PretrainConfig, TrainConfig, resolve_steps
+from tf_distilbert.config_file import dump_config, load_config, parse_config
 from tf_distilbert.errors import UserError
 from tf_distilbert.student import even_layer_map
 

@@ -96,7 +96,7 @@ def test_padding_changes_nothing():
 def test_the_teacher_is_untouched_and_unseen():
     teacher, student, distiller = make()
     before = [v.numpy() for v in teacher.variables]
-    distiller.fit(dataset(), epochs=3, verbose=0, shuffle=False)
+    distiller.fit(dataset(), epochs=3, verbose=0)
     for old, variable in zip(before, teacher.variables, strict=True):
         np.testing.assert_array_equal(old, variable.value)
     assert {id(v) for v in distiller.trainable_variables} == {
@@ -119,7 +119,7 @@ def test_the_teacher_is_in_no_weights_file(tmp_path):
 def test_every_student_weight_learns_but_the_attention_keys_biases():
     _, student, distiller = make()
     before = {name: v.numpy() for name, v in named_variables(student).items()}
-    distiller.fit(dataset(), verbose=0, shuffle=False)
+    distiller.fit(dataset(), verbose=0)
     for name, variable in named_variables(student).items():
         assert not np.array_equal(before[name], variable.numpy()), name
 
@@ -130,7 +130,7 @@ def test_dropout_is_on_in_training_and_off_in_evaluation():
     distiller.compile(AdamW(0.0))
     assert evaluate(distiller)["distillation_loss"] < 1e-9  # a full copy, both without dropout
     assert evaluate(distiller) == evaluate(distiller)
-    history = distiller.fit(dataset(), verbose=0, shuffle=False, epochs=2).history
+    history = distiller.fit(dataset(), verbose=0, epochs=2).history
     assert min(history["distillation_loss"]) > 1e-3
     assert history["distillation_loss"][0] != history["distillation_loss"][1]
 
@@ -148,7 +148,7 @@ def test_each_model_runs_once_a_step(monkeypatch):
     monkeypatch.setattr(type(student), "hidden_states", counted)
     distiller = Distiller(teacher, student)
     distiller.compile(AdamW(1e-3), run_eagerly=True)
-    distiller.fit(dataset(), verbose=0, shuffle=False)
+    distiller.fit(dataset(), verbose=0)
     assert calls == {"teacher": 1, "student": 1}
 
 
@@ -179,7 +179,7 @@ def test_it_takes_keras_nlps_masked_lm_preprocessor():
     )
     text = tf.data.Dataset.from_tensor_slices(tiny.SENTENCES).batch(7).map(preprocessor)
     _, _, distiller = make()
-    history = distiller.fit(text, epochs=5, verbose=0, shuffle=False).history
+    history = distiller.fit(text, epochs=5, verbose=0).history
     assert np.isfinite(history["loss"]).all()
     assert history["distillation_loss"][-1] < history["distillation_loss"][0]
 
@@ -187,9 +187,7 @@ def test_it_takes_keras_nlps_masked_lm_preprocessor():
 def test_fit_with_any_keras_optimizer_and_validation_data():
     _, _, distiller = make(compile_with=keras.optimizers.Adam(1e-3))
     batches = dataset(tiny.batch(1), tiny.batch(2))
-    history = distiller.fit(
-        batches, validation_data=dataset(), epochs=2, verbose=0, shuffle=False
-    ).history
+    history = distiller.fit(batches, validation_data=dataset(), epochs=2, verbose=0).history
     assert history["val_loss"][1] < history["val_loss"][0]
     assert all(rate > 0 for rate in history["tokens_per_second"])
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_distilbert.data import masking
+from tf_distilbert.data import hashing
 from tf_distilbert.data.masking import TokenMasker
 
 SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -114,12 +114,12 @@ def test_the_mixing_function_has_the_published_values():
     states = [GOLDEN, 2 * GOLDEN & ALL_BITS, 3 * GOLDEN & ALL_BITS]
     published = [0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4, 0x06C45D188009454F]
     assert [mix(state) for state in states] == published
-    assert masking._mix(tf.constant(states, tf.uint64)).numpy().tolist() == published
+    assert hashing.mix(tf.constant(states, tf.uint64)).numpy().tolist() == published
 
 
 def test_uniform_numbers_are_strictly_between_0_and_1():
     # At 0 and at 1 the logarithms of the race are infinite, which stands for "never chosen".
-    numbers = masking._uniform(tf.constant([0, 1 << 63, ALL_BITS], tf.uint64)).numpy()
+    numbers = hashing.to_uniform(tf.constant([0, 1 << 63, ALL_BITS], tf.uint64)).numpy()
     assert 0 < numbers[0] < 1e-6
     assert numbers[1] == pytest.approx(0.5, abs=1e-6)
     assert 1 - 1e-6 < numbers[2] < 1

@@ -22,7 +22,7 @@ LAYERS = (
     ("encoder", "data.masking", "data.prepare", "data.vocabulary"),
     ("architecture", "losses", "optimization", "throughput", "data.packing", "data.text"),
     ("data.shards", "runtime"),
-    ("data.records", "tokenizer"),
+    ("data.records", "data.hashing", "tokenizer"),
     ("config", "config_file", "assets", "sample.corpus"),
     ("errors", "version"),
 )

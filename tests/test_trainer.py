@@ -25,9 +25,7 @@ def train(micro_batches=1, clip_norm=0.5, **compile_options):
     batches = tf.data.Dataset.from_tensors(tiny.batch(0))
     for seed in range(1, UPDATES):
         batches = batches.concatenate(tf.data.Dataset.from_tensors(tiny.batch(seed)))
-    history = distiller.fit(
-        batches, steps_per_epoch=1, epochs=UPDATES, verbose=0, shuffle=False
-    ).history
+    history = distiller.fit(batches, steps_per_epoch=1, epochs=UPDATES, verbose=0).history
     del history["tokens_per_second"]
     return history, tiny.weights(student)
 
@@ -56,12 +54,12 @@ def test_clipping_scales_the_whole_gradient():
     trainer = MaskedLMPretrainer(model)
     batch = tf.data.Dataset.from_tensors(tiny.batch())
     trainer.compile(AdamW(1.0, clip_norm=None))
-    norm = trainer.fit(batch, verbose=0, shuffle=False).history["gradient_norm"][0]
+    norm = trainer.fit(batch, verbose=0).history["gradient_norm"][0]
     velocities = {}
     for clip_norm in (None, norm / 2, norm * 2):
         trainer = MaskedLMPretrainer(tiny.model())
         trainer.compile(AdamW(1.0, clip_norm=clip_norm))
-        trainer.fit(batch, verbose=0, shuffle=False)
+        trainer.fit(batch, verbose=0)
         moments = trainer.optimizer._momentums
         velocities[clip_norm] = np.concatenate([np.ravel(m.value) for m in moments])
     np.testing.assert_allclose(velocities[norm / 2], velocities[None] / 2, rtol=1e-4, atol=1e-9)
@@ -72,7 +70,7 @@ def test_pretraining_learns_a_fixed_batch():
     trainer = MaskedLMPretrainer(tiny.model())
     trainer.compile(AdamW(1e-2))
     batch = tf.data.Dataset.from_tensors(tiny.batch()).repeat(60)
-    history = trainer.fit(batch, steps_per_epoch=30, epochs=2, verbose=0, shuffle=False).history
+    history = trainer.fit(batch, steps_per_epoch=30, epochs=2, verbose=0).history
     assert history["mlm_loss"][1] < 0.5 * history["mlm_loss"][0]
 
 

@@ -23,6 +23,7 @@ _HOME = {
     "build_student": "student",
     "distill": "train",
     "evaluate": "evaluation",
+    "evaluation_dataset": "data.pipeline",
     "fill_mask": "mask_filling",
     "load_config": "config_file",
     "load_model": "model_folder",

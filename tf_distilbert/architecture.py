@@ -7,6 +7,16 @@ from tf_distilbert.errors import UserError
 FAMILIES = ("bert", "distilbert")
 ACTIVATIONS = ("gelu", "gelu_tanh", "relu")
 
+_SMALLEST = {
+    "vocabulary_size": 1,
+    "hidden_size": 1,
+    "num_layers": 1,
+    "num_heads": 1,
+    "intermediate_size": 1,
+    "max_positions": 1,
+    "num_segments": 0,
+}
+
 
 @dataclass(frozen=True)
 class Architecture:
@@ -37,6 +47,12 @@ class Architecture:
     family: str = "bert"
 
     def __post_init__(self) -> None:
+        for name, smallest in _SMALLEST.items():
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < smallest:
+                raise UserError(
+                    f"{name} is {value!r}; it must be a whole number, {smallest} or more"
+                )
         if self.family not in FAMILIES:
             raise UserError(f"family {self.family!r}: use one of {', '.join(FAMILIES)}")
         if self.hidden_size % self.num_heads:

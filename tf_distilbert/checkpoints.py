@@ -44,7 +44,7 @@ class Checkpoints:
         Raises:
             UserError: it cannot be written; earlier checkpoints are untouched.
         """
-        final = self.folder / f"step-{step:08d}"
+        final = self._folder_of(step)
         partial = final.with_name(final.name + ".partial")
         try:
             shutil.rmtree(partial, ignore_errors=True)
@@ -59,6 +59,10 @@ class Checkpoints:
             raise UserError(f"{final}: cannot be written: {error}") from None
         for old in self.saved()[: -self.keep]:
             shutil.rmtree(old)
+
+    def discard(self, step: int) -> None:
+        """Remove the checkpoint of a step, if there is one."""
+        shutil.rmtree(self._folder_of(step), ignore_errors=True)
 
     def saved(self) -> list[Path]:
         """List the complete checkpoints, oldest first."""
@@ -90,6 +94,9 @@ class Checkpoints:
         for name, variable in variables.items():
             variable.assign(tensors[name])
         return state
+
+    def _folder_of(self, step: int) -> Path:
+        return self.folder / f"step-{step:08d}"
 
 
 def _variables(trainer: MaskedMeanTrainer) -> dict[str, keras.Variable]:

@@ -22,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0, 2 for what the user can mend, 130 for Ctrl-C.
     """
-    options = _parser().parse_args(arguments)
+    options = parse(arguments)
     try:
         options.run(options)
     except UserError as error:
@@ -36,6 +36,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("tf-distilbert: stopped", file=sys.stderr)
         return 130
     return 0
+
+
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parse a command line; ends the process with exit code 2 where it is no such line."""
+    parser = _parser()
+    options, rest = parser.parse_known_args(arguments)
+    # argparse gives a list of positionals once: overrides that follow a flag are left over.
+    if "overrides" in options and all("=" in word and word[0] != "-" for word in rest):
+        options.overrides += rest
+    elif rest:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    return options
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -153,9 +153,15 @@ class TrainConfig:
             given = " and ".join(f"train.{name}" for name in durations) or "none of them"
             raise UserError(f"give one of train.steps, train.epochs, train.tokens; given: {given}")
         positive = ("global_batch_size", "learning_rate", "log_every", "validate_every")
-        for name in (*durations, *positive, "checkpoint_every", "keep_checkpoints", "epsilon"):
+        positive += ("checkpoint_every", "keep_checkpoints", "epsilon", "validation_batch_size")
+        for name in (*durations, *positive):
             _check(getattr(self, name) > 0, f"train.{name}", getattr(self, name), "above 0")
-        _check(0 <= self.warmup_share < 1, "train.warmup_share", self.warmup_share, "in [0, 1)")
+        for name in ("micro_batch_size", "clip_norm"):
+            value = getattr(self, name)
+            _check(value is None or value > 0, f"train.{name}", value, "above 0, or null")
+        for name in ("warmup_share", "beta_1", "beta_2"):
+            _check(0 <= getattr(self, name) < 1, f"train.{name}", getattr(self, name), "in [0, 1)")
+        _check(self.weight_decay >= 0, "train.weight_decay", self.weight_decay, "0 or more")
         _choice("train.precision", self.precision, ("float32", "mixed_bfloat16"))
         _choice("train.strategy", self.strategy, ("auto", "one"))
         _choice("train.resume", self.resume, ("never", "auto", "overwrite"))

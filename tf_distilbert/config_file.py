@@ -36,10 +36,10 @@ def load_config(kind: type[Config], path: str | Path, overrides: Sequence[str] =
         >>> load_config(DistillConfig, "configs/quickstart.yaml", ["train.steps=10"]).train.steps
         10
     """
-    values = _read_yaml(Path(path))
+    values = read_yaml(Path(path))
     for override in overrides:
         key, separator, text = override.partition("=")
-        if not separator:
+        if not separator or not key.strip():
             raise UserError(f"{override!r}: an override is written key.subkey=value")
         _set(values, key.strip(), _parse(text, override))
     return parse_config(kind, values)
@@ -99,11 +99,18 @@ def _type_name(option: Any) -> str:
     return names.get(option, "null")
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a file of keys; an empty one has none.
+
+    Raises:
+        UserError: missing, no file, not YAML, no keys, or one of them twice.
+    """
     try:
         values = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
     except FileNotFoundError:
         raise UserError(f"{path}: no such configuration file") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: is not YAML: {' '.join(str(error).split())}") from None
     if values is None:
@@ -130,7 +137,14 @@ def _set(values: dict[str, Any], key: str, value: Any) -> None:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.2's numbers: 5e-4 is one, which PyYAML's 1.1 rules take for text."""
+    """YAML 1.2 where it matters: 5e-4 is a number, and no key stands twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        keys = [key.value for key, _ in node.value]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.YAMLError(f"the key {key} stands twice")
+        return super().construct_mapping(node, deep)
 
 
 _Loader.add_implicit_resolver(

@@ -1,5 +1,9 @@
 """The one exception that is meant for the user's eyes."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 
 class UserError(ValueError):
     """A mistake that the user can mend: a bad path, key, value or file.
@@ -8,3 +12,16 @@ class UserError(ValueError):
     The command line prints it without a traceback and exits with code 2; in a Python program it
     is an ordinary ``ValueError``.
     """
+
+
+@contextmanager
+def explain_write_errors(path: Path) -> Iterator[None]:
+    """Turn an OSError from writing at ``path`` into a UserError with the path and the reason."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or error
+        raise UserError(
+            f"{path}: cannot be written ({reason}); make room or choose another place and run the "
+            "command again"
+        ) from None

@@ -8,7 +8,7 @@ from pathlib import Path
 import keras
 
 from tf_distilbert.data.masking import TokenMasker
-from tf_distilbert.data.pipeline import evaluation_dataset
+from tf_distilbert.data.pipeline import evaluation_dataset, reveal_user_errors
 from tf_distilbert.data.prepare import prepare
 from tf_distilbert.distiller import Distiller
 from tf_distilbert.errors import UserError
@@ -50,6 +50,8 @@ def evaluate(
         UserError: text at fault, sequences longer than the positions, vocabularies that differ.
     """
     _check_positions(sequence_length, [model, *([teacher] if teacher else [])])
+    if batch_size < 1:
+        raise UserError(f"batch_size is {batch_size}; give 1 or more")
     with tempfile.TemporaryDirectory() as folder:
         records = prepare(
             text,
@@ -90,7 +92,8 @@ def evaluate(
 
 def _run(trainer: MaskedMeanTrainer, batches: object) -> dict[str, float]:
     trainer.compile(keras.optimizers.SGD())  # never used; SGD has no state to allocate
-    return trainer.evaluate(batches, verbose=0, return_dict=True)
+    with reveal_user_errors():
+        return trainer.evaluate(batches, verbose=0, return_dict=True)
 
 
 def _own_figures(figures: dict[str, float]) -> dict[str, float]:

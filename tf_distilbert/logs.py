@@ -7,6 +7,8 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from tf_distilbert.errors import explain_write_errors
+
 
 class RunLog:
     """Writes figures to ``log.jsonl`` and ``tensorboard/`` of a run directory.
@@ -30,7 +32,10 @@ class RunLog:
             figures: name to value.
         """
         line = {"step": step, "kind": kind, "time": round(time.time(), 3), **figures}
-        with open(self._path, "a", encoding="utf-8") as file:
+        with (
+            explain_write_errors(self._path),
+            open(self._path, "a", encoding="utf-8") as file,
+        ):
             file.write(json.dumps(line) + "\n")
         with self._writer.as_default(step):
             for name, value in figures.items():
@@ -45,7 +50,8 @@ class RunLog:
             return
         lines = self._path.read_text("utf-8").splitlines()
         kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
-        self._path.write_text("".join(line + "\n" for line in kept), "utf-8")
+        with explain_write_errors(self._path):
+            self._path.write_text("".join(line + "\n" for line in kept), "utf-8")
 
 
 def read_log(folder: Path, kind: str) -> list[dict]:

@@ -174,7 +174,10 @@ def read_architecture(path: Path) -> Architecture:
         numbers.setdefault("num_layers", 6)
     if "vocabulary_size" not in numbers:
         raise UserError(f"{path / 'config.json'}: lacks vocab_size")
-    return Architecture(family=family, **numbers)
+    try:
+        return Architecture(family=family, **numbers)
+    except UserError as error:
+        raise UserError(f"{path / 'config.json'}: {error}") from None
 
 
 def load_tokenizer(path: str | Path) -> Tokenizer:

@@ -117,6 +117,9 @@ class Monitor(keras.callbacks.Callback):
 
     def stop_on_non_finite_loss(self) -> None:
         """End the run before a spoilt model is saved."""
+        # The loss was made by the weights after the step before: saved there, they may be spoilt.
+        if len(self.checkpoints.saved()) > 1:
+            self.checkpoints.discard(self.step - 1)
         saved = self.checkpoints.saved()
         kept = f"the last good checkpoint is {saved[-1]}" if saved else "there is no checkpoint yet"
         raise UserError(

@@ -5,11 +5,15 @@ from pathlib import Path
 
 import yaml
 
-from tf_distilbert.config_file import dump_config
+from tf_distilbert.config_file import dump_config, read_yaml
 from tf_distilbert.errors import UserError
 
-# Settings that may change between a run and its resumption without changing its result.
-_FREE = ("resume", "log_every", "checkpoint_every", "keep_checkpoints")
+# Settings that may change between a run and its resumption: those that have no influence on the
+# result, and those that mend a run that diverged.
+_FREE = (
+    *("resume", "log_every", "checkpoint_every", "keep_checkpoints"),
+    *("learning_rate", "clip_norm"),
+)
 
 
 class RunDirectory:
@@ -68,7 +72,10 @@ class RunDirectory:
             raise UserError(f"{self.path}: cannot be written: {error.strerror}") from None
 
     def _check_same(self, config: object) -> None:
-        before = _flat(yaml.safe_load((self.path / "config.yaml").read_text("utf-8")))
+        path = self.path / "config.yaml"
+        before = _flat(read_yaml(path))
+        if not before:
+            raise UserError(f"{path}: is empty; choose another output, or --overwrite the run")
         now = _flat(yaml.safe_load(dump_config(config)))
         free = {f"train.{name}" for name in _FREE}
         for key in sorted(before.keys() | now.keys()):

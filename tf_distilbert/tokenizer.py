@@ -27,6 +27,8 @@ def read_vocabulary(path: str | Path) -> list[str]:
         raise UserError(
             f"{path}: no such vocabulary file; make one with `tf-distilbert vocab`"
         ) from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise UserError(f"{path}: not UTF-8 text; a vocabulary has one token a line") from None
     # Not splitlines(): real vocabularies hold tokens such as U+2028, which it takes for a line end.

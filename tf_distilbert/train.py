@@ -25,13 +25,17 @@ from tf_distilbert.config import (
     resolve_steps,
 )
 from tf_distilbert.data.masking import TokenMasker
-from tf_distilbert.data.pipeline import evaluation_dataset, masked_lm_dataset
+from tf_distilbert.data.pipeline import (
+    evaluation_dataset,
+    masked_lm_dataset,
+    reveal_user_errors,
+)
 from tf_distilbert.data.prepare import prepare
 from tf_distilbert.data.records import Records
 from tf_distilbert.data.text import expand_sources, source_bytes
 from tf_distilbert.data.vocabulary import learn_vocabulary
 from tf_distilbert.distiller import Distiller
-from tf_distilbert.errors import UserError
+from tf_distilbert.errors import UserError, explain_write_errors
 from tf_distilbert.logs import RunLog
 from tf_distilbert.masked_language_model import MaskedLanguageModel
 from tf_distilbert.model_folder import load_model, save_model
@@ -147,7 +151,8 @@ def _train(
         best=state["best_validation_loss"],
     )
     # One long epoch: the monitor counts updates, and what passes over the data are is the stream's.
-    trainer.fit(stream, verbose=0, shuffle=False, callbacks=[monitor])
+    with reveal_user_errors():
+        trainer.fit(stream, verbose=0, callbacks=[monitor])
     log.close()
 
 
@@ -237,7 +242,8 @@ def _load_or_learn_vocabulary(config: DataConfig, run: RunDirectory) -> Tokenize
         return Tokenizer.from_file(config.vocabulary, config.lower_case)
     path = run.data / f"vocab-{config.vocabulary}.txt"
     if not path.exists():
-        run.data.mkdir(parents=True, exist_ok=True)
+        with explain_write_errors(run.data):
+            run.data.mkdir(parents=True, exist_ok=True)
         learn_vocabulary(config.text, config.vocabulary, path, lower_case=config.lower_case)
     return Tokenizer.from_file(path, config.lower_case)
 

@@ -68,9 +68,13 @@ class MaskedMeanTrainer(keras.Model):
         """Everything that `fit` resets between epochs."""
         return [*self._means.values(), self._gradient_norm, self._tokens]
 
-    def fit(self, *args, callbacks: list | None = None, **kwargs) -> keras.callbacks.History:
+    def fit(
+        self, x: Any = None, *args, callbacks: list | None = None, **kwargs
+    ) -> keras.callbacks.History:
         """Train as `keras.Model.fit` does; the logs hold `tokens_per_second` too."""
-        return super().fit(*args, callbacks=[self._throughput, *(callbacks or [])], **kwargs)
+        if isinstance(x, tf.data.Dataset):
+            kwargs.setdefault("shuffle", False)  # Keras cannot, and warns of its own default
+        return super().fit(x, *args, callbacks=[self._throughput, *(callbacks or [])], **kwargs)
 
     def reset_metrics(self) -> None:
         """Start new means, and a new measurement of the throughput."""

@@ -21,10 +21,9 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
+from tf_distilbert.data.hashing import GAMMA, as_uint64, mix, to_uniform
 from tf_distilbert.data.records import Records
 from tf_distilbert.tokenizer import Tokenizer
-
-_GAMMA = 0x9E3779B97F4A7C15  # 2^64 / golden ratio: spreads consecutive numbers over all bits
 
 
 class TokenMasker:
@@ -105,7 +104,7 @@ class TokenMasker:
             original tokens there int32 [B, P], and 1 for each slot in use, float32 [B, P].
         """
         padding_mask = tf.not_equal(token_ids, pad_id)
-        row_keys = _mix(_mix(_mix(_uint64(self.seed)) + _uint64(epochs)) + _uint64(indices))
+        row_keys = mix(mix(mix(as_uint64(self.seed)) + as_uint64(epochs)) + as_uint64(indices))
         times = self._arrival_times(token_ids, padding_mask, row_keys)
         wanted = self._number_to_choose(padding_mask, row_keys)
         if self.whole_word:
@@ -125,14 +124,14 @@ class TokenMasker:
     ) -> tf.Tensor:
         """Exponential times with rate w(token), as logarithms; infinite where never chosen."""
         positions = tf.range(tf.shape(token_ids)[1])
-        uniform = _uniform(_position_keys(row_keys, positions[None, :], stream=1))
+        uniform = to_uniform(_position_keys(row_keys, positions[None, :], stream=1))
         log_times = tf.math.log(-tf.math.log(uniform))
         log_times -= tf.gather(self._log_weights, token_ids)
         return tf.where(padding_mask, log_times, np.inf)
 
     def _number_to_choose(self, padding_mask: tf.Tensor, row_keys: tf.Tensor) -> tf.Tensor:
         length = tf.reduce_sum(tf.cast(padding_mask, tf.float32), axis=1)
-        uniform = _uniform(_mix(row_keys ^ _uint64(_GAMMA)))
+        uniform = to_uniform(mix(row_keys ^ as_uint64(GAMMA)))
         number = tf.cast(tf.floor(self.rate * length + uniform), tf.int32)
         return tf.clip_by_value(number, 1, self.num_slots)
 
@@ -162,10 +161,10 @@ class TokenMasker:
         self, token_ids: tf.Tensor, positions: tf.Tensor, chosen: tf.Tensor, row_keys: tf.Tensor
     ) -> tf.Tensor:
         keys = _position_keys(row_keys, positions, stream=2)
-        uniform = _uniform(keys)
-        # The low 32 bits are independent of the high 24 that made the uniform number.
-        low = tf.bitwise.bitwise_and(keys, _uint64(0xFFFFFFFF))
-        random_ids = tf.bitwise.right_shift(low * _uint64(self.vocabulary_size), _uint64(32))
+        uniform = to_uniform(keys)
+        # The low 32 bits are independent of the high 23 that made the uniform number.
+        low = tf.bitwise.bitwise_and(keys, as_uint64(0xFFFFFFFF))
+        random_ids = tf.bitwise.right_shift(low * as_uint64(self.vocabulary_size), as_uint64(32))
         original = tf.gather(token_ids, positions, batch_dims=1)
         shown = tf.where(
             uniform < self.mask_share,
@@ -182,23 +181,5 @@ class TokenMasker:
 
 
 def _position_keys(row_keys: tf.Tensor, positions: tf.Tensor, stream: int) -> tf.Tensor:
-    counter = _uint64(positions) * _uint64(4) + _uint64(stream)
-    return _mix(row_keys[:, None] + counter * _uint64(_GAMMA))
-
-
-def _mix(keys: tf.Tensor) -> tf.Tensor:
-    """Scramble 64 bits: the output function of splitmix64 (Steele, Lea & Flood 2014)."""
-    keys = (keys ^ tf.bitwise.right_shift(keys, _uint64(30))) * _uint64(0xBF58476D1CE4E5B9)
-    keys = (keys ^ tf.bitwise.right_shift(keys, _uint64(27))) * _uint64(0x94D049BB133111EB)
-    return keys ^ tf.bitwise.right_shift(keys, _uint64(31))
-
-
-def _uniform(keys: tf.Tensor) -> tf.Tensor:
-    """Turn the high 24 bits into float32 in the open interval (0, 1)."""
-    return (tf.cast(tf.bitwise.right_shift(keys, _uint64(40)), tf.float32) + 0.5) * 2.0**-24
-
-
-def _uint64(value: tf.Tensor | int) -> tf.Tensor:
-    if isinstance(value, int):
-        return tf.constant(value & 0xFFFFFFFFFFFFFFFF, tf.uint64)
-    return tf.cast(value, tf.uint64)
+    counter = as_uint64(positions) * as_uint64(4) + as_uint64(stream)
+    return mix(row_keys[:, None] + counter * as_uint64(GAMMA))

@@ -6,11 +6,17 @@ of ``number % N`` that is computed, not stored. So every record is seen exactly 
 run resumes at any step without reading what came before, and nothing needs a shuffle buffer.
 """
 
+import contextlib
+import re
+from collections.abc import Iterator
+
 import numpy as np
 import tensorflow as tf
 
+from tf_distilbert.data.hashing import as_uint64, mix
 from tf_distilbert.data.masking import TokenMasker
 from tf_distilbert.data.records import Records
+from tf_distilbert.errors import UserError
 
 
 def masked_lm_dataset(
@@ -33,7 +39,7 @@ def masked_lm_dataset(
         num_steps: how many batches; endless if left out.
 
     Returns:
-        Batches of fixed shape, exactly as keras-nlp's masked-LM preprocessors give them:
+        Batches of fixed shape, structured as keras-nlp's masked-LM preprocessors give them:
         ``({"token_ids": int32 [B, S], "padding_mask": bool [B, S], "mask_positions":
         int32 [B, P]}, mask_ids int32 [B, P], mask_weights float32 [B, P])``.
 
@@ -42,18 +48,19 @@ def masked_lm_dataset(
         >>> masker = tf_distilbert.TokenMasker.for_records(records)
         >>> distiller.fit(masked_lm_dataset(records, masker, 32, num_steps=1000))
     """
-    # The permutation's seed: three words, the last counts the epochs.
-    word, other_word = np.random.SeedSequence(seed).generate_state(2).astype(np.int64)
 
     def choose(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         number = step * batch_size + tf.range(batch_size, dtype=tf.int64)
         epochs, index = number // len(records), number % len(records)
-        seeds = tf.stack(
-            [tf.fill([batch_size], word), tf.fill([batch_size], other_word), epochs], 1
-        )
-        # The public `index_shuffle` mangles a batch of seeds; the op behind it takes them.
+        # The op shuffles well only if all its seed words differ between epochs: hash them. (The
+        # public `tf.random.experimental.index_shuffle` does not take a batch of seeds.)
+        key = mix(mix(as_uint64(seed)) + as_uint64(epochs))
+        words = tf.stack([mix(key + as_uint64(i)) for i in range(3)], axis=1)
         return epochs, tf.raw_ops.RandomIndexShuffle(
-            index=index, seed=seeds, max_index=np.int64(len(records) - 1), rounds=4
+            index=index,
+            seed=tf.cast(words, tf.int64),
+            max_index=np.int64(len(records) - 1),
+            rounds=8,
         )
 
     last_step = np.iinfo(np.int64).max if num_steps is None else first_step + num_steps
@@ -86,3 +93,19 @@ def _batches(
 
     # Deterministic by default: parallel calls, results in order.
     return choices.map(load, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+
+
+@contextlib.contextmanager
+def reveal_user_errors() -> Iterator[None]:
+    """Raise a UserError of the reading thread as itself; tf.data wraps it in one of its own.
+
+    Raises:
+        UserError: a record is damaged; names shard, record and byte.
+    """
+    try:
+        yield
+    except tf.errors.OpError as error:
+        found = re.search(r"UserError: (.*)", str(error))
+        if not found:
+            raise
+        raise UserError(found[1]) from None

@@ -29,7 +29,6 @@ from tf_distilbert.data.records import FORMAT_VERSION, Records
 from tf_distilbert.data.shards import (
     EncodedBlock,
     ShardWriter,
-    explain_write_errors,
     read_whole_shards,
     write_atomically,
     write_json,
@@ -42,7 +41,7 @@ from tf_distilbert.data.text import (
     read_blocks,
     source_bytes,
 )
-from tf_distilbert.errors import UserError
+from tf_distilbert.errors import UserError, explain_write_errors
 from tf_distilbert.tokenizer import Tokenizer
 
 SHARD_TOKENS = 32 << 20
@@ -135,8 +134,8 @@ def _claim_folder(output: Path, settings: dict[str, Any]) -> None:
     with explain_write_errors(output):
         output.mkdir(parents=True, exist_ok=True)
     path = output / "settings.json"
-    if not path.exists():
-        if next(output.glob("records-*.tfrecord"), None):
+    if not read_whole_shards(output):  # nothing would be lost or mixed by starting afresh
+        if next(output.glob("records-*.tfrecord"), None) and not path.exists():
             raise UserError(f"{output}: has shards but no settings.json; choose another --output")
         write_json(path, settings)
         return

@@ -20,25 +20,12 @@ import numpy as np
 import tensorflow as tf
 
 from tf_distilbert.data.records import FORMAT_VERSION, INDEX_DTYPE, shard_path, token_dtype
-from tf_distilbert.errors import UserError
+from tf_distilbert.errors import explain_write_errors
 
 HISTOGRAM_BIN = 32
 """Width of a bin of the length histogram, in tokens: bin i counts 32 i < length <= 32 (i + 1)."""
 
 _HEADER_BYTES, _FOOTER_BYTES = 12, 4  # TFRecord framing: length and its CRC; CRC of the data
-
-
-@contextmanager
-def explain_write_errors(path: Path) -> Iterator[None]:
-    """Turn an OSError from writing at ``path`` into a UserError with the path and the reason."""
-    try:
-        yield
-    except OSError as error:
-        reason = error.strerror or error
-        raise UserError(
-            f"{path}: cannot be written ({reason}); make room or choose another place and run the "
-            "command again"
-        ) from None
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -1,0 +1,55 @@
+"""What the README shows is so: its commands parse, its Python runs."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from tf_distilbert.cli import parse
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+COMMANDS = [
+    line.partition("#")[0].strip()
+    for language, block in BLOCKS
+    if language == "sh"
+    for line in block.splitlines()
+    if line.startswith("tf-distilbert")
+]
+VERBS = ("quickstart", "vocab", "prepare", "pretrain", "distill", "evaluate", "fill-mask")
+
+
+def test_it_shows_commands():
+    assert len(COMMANDS) >= 5
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_its_commands_parse(command):
+    options = parse(shlex.split(command)[1:])
+    if "config" in options:
+        assert (ROOT / options.config).exists()
+
+
+def test_its_python_runs(tmp_path, monkeypatch):
+    [script] = [block for language, block in BLOCKS if language == "python"]
+    lines = [line for line in script.splitlines() if line.strip()]
+    assert len(lines) < 25
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "saved_models").symlink_to(ROOT / "saved_models")
+    shorter = script.replace("num_steps=200", "num_steps=3")
+    assert shorter != script
+    exec(compile(shorter, "README.md", "exec"), {})
+    assert (tmp_path / "student" / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_it_names_every_verb(verb):
+    assert f"| `{verb}` |" in README
+
+
+def test_the_two_commands_are_one_line_each():
+    for name in ("quickstart", "tests"):
+        block = re.search(rf"<!-- command: {name} -->\n```sh\n(.*?)```", README, re.DOTALL)
+        assert len(block[1].strip().splitlines()) == 1
