@@ -6,6 +6,7 @@ import tensorflow as tf
 import tiny
 
 from tf_distilbert.distiller import Distiller
+from tf_distilbert.errors import UserError
 from tf_distilbert.optimization import AdamW
 from tf_distilbert.pretrainer import MaskedLMPretrainer
 from tf_distilbert.student import build_student
@@ -86,3 +87,10 @@ def test_mixed_bfloat16_keeps_float32_weights_and_comes_close():
     assert weights.dtype == np.float32
     np.testing.assert_allclose(history["loss"], plain["loss"], rtol=2e-2)
     assert np.corrcoef(weights, plain_weights)[0, 1] > 0.999
+
+
+def test_a_batch_that_cannot_be_split_is_refused():
+    trainer = MaskedLMPretrainer(tiny.model(), micro_batches=3)
+    trainer.compile(AdamW(1e-3))
+    with pytest.raises(UserError, match="8 sequences cannot be split into 3 micro-batches"):
+        trainer.fit(tf.data.Dataset.from_tensors(tiny.batch()), verbose=0)

@@ -25,10 +25,9 @@ from tf_distilbert.losses import (
     distillation_loss,
     logits_mse_loss,
     masked_lm_loss,
-    masked_mean,
 )
 from tf_distilbert.masked_language_model import MaskedLanguageModel, gather_positions
-from tf_distilbert.trainer import Batch, MaskedMeanTrainer, Scalars
+from tf_distilbert.trainer import Batch, MaskedMeanTrainer
 
 Tensor = KerasTensor
 POSITIONS = ("all", "masked")
@@ -90,55 +89,44 @@ class Distiller(MaskedMeanTrainer):
         self.built = True
 
     @property
-    def count_names(self) -> dict[str, str]:
+    def averaged_over(self) -> dict[str, str]:
         """What each figure in the logs is a mean over: all real tokens, or the predicted ones."""
         compared = "tokens" if self.distillation_positions == "all" else "predictions"
-        names = {
+        terms = {
             "distillation_loss": compared,
             "mlm_loss": "predictions",
             "cosine_loss": "tokens",
             "mse_loss": compared,
         }
         measures = {"mlm_accuracy": "predictions", "teacher_agreement": "predictions"}
-        return {name: names[name] for name in self.term_weights} | measures
+        return {name: terms[name] for name in self.term_weights} | measures
 
     def call(self, inputs: Mapping[str, Tensor], training: bool = False) -> Tensor:
         """Give the student's logits; see `MaskedLanguageModel`."""
         return self.student(inputs, training=training)
 
-    def terms(self, batch: Batch, counts: Scalars, training: bool) -> Scalars:
-        """Compute every term and measure; see `MaskedMeanTrainer.terms`."""
-        inputs, mask_ids, mask_weights = batch
+    def per_token(self, batch: Batch, training: bool) -> dict[str, Tensor]:
+        """Compute every term and measure; see `MaskedMeanTrainer.per_token`."""
+        inputs, mask_ids, _ = batch
         teacher_hidden = ops.stop_gradient(self._teacher().hidden_states(inputs)[-1])
         student_hidden = self.student.hidden_states(inputs, training=training)[-1]
         compared, masked = self._predict(inputs, student_hidden, teacher_hidden)
-        compared_mask = mask_weights
-        if self.distillation_positions == "all":
-            compared_mask = inputs["padding_mask"]
-        compared_mask, mask_weights = ops.ravel(compared_mask), ops.ravel(mask_weights)
-        mask_ids = ops.ravel(mask_ids)
-        student_tokens = ops.argmax(masked[0], axis=-1)
-        teacher_tokens = ops.argmax(masked[1], axis=-1)
-        agree = ops.equal(student_tokens, teacher_tokens)
-        hit = ops.equal(ops.cast(student_tokens, mask_ids.dtype), mask_ids)
-        per_token = {
-            "distillation_loss": lambda: (
-                distillation_loss(*compared, self.temperature),
-                compared_mask,
-            ),
-            "mlm_loss": lambda: (masked_lm_loss(masked[0], mask_ids), mask_weights),
-            "cosine_loss": lambda: (
-                cosine_loss(student_hidden, teacher_hidden),
-                inputs["padding_mask"],
-            ),
-            "mse_loss": lambda: (logits_mse_loss(*compared), compared_mask),
-            "mlm_accuracy": lambda: (hit, mask_weights),
-            "teacher_agreement": lambda: (agree, mask_weights),
+
+        student_guess, teacher_guess = (ops.argmax(logits, axis=-1) for logits in masked)
+        mask_ids = ops.cast(ops.ravel(mask_ids), student_guess.dtype)
+        values = {
+            "mlm_accuracy": student_guess == mask_ids,
+            "teacher_agreement": student_guess == teacher_guess,
         }
-        return {
-            name: masked_mean(*per_token[name](), counts[count])
-            for name, count in self.count_names.items()
-        }
+        if "distillation_loss" in self.term_weights:
+            values["distillation_loss"] = distillation_loss(*compared, self.temperature)
+        if "mlm_loss" in self.term_weights:
+            values["mlm_loss"] = masked_lm_loss(masked[0], mask_ids)
+        if "cosine_loss" in self.term_weights:
+            values["cosine_loss"] = ops.ravel(cosine_loss(student_hidden, teacher_hidden))
+        if "mse_loss" in self.term_weights:
+            values["mse_loss"] = logits_mse_loss(*compared)
+        return values
 
     def _predict(
         self, inputs: Mapping[str, Tensor], student_hidden: Tensor, teacher_hidden: Tensor

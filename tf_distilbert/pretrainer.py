@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 from keras import KerasTensor, ops
 
-from tf_distilbert.losses import masked_lm_loss, masked_mean
+from tf_distilbert.losses import masked_lm_loss
 from tf_distilbert.masked_language_model import MaskedLanguageModel, gather_positions
-from tf_distilbert.trainer import Batch, MaskedMeanTrainer, Scalars
+from tf_distilbert.trainer import Batch, MaskedMeanTrainer
 
 Tensor = KerasTensor
 
@@ -22,7 +22,7 @@ class MaskedLMPretrainer(MaskedMeanTrainer):
     """
 
     term_weights = {"mlm_loss": 1.0}
-    count_names = {"mlm_loss": "predictions", "mlm_accuracy": "predictions"}
+    averaged_over = {"mlm_loss": "predictions", "mlm_accuracy": "predictions"}
 
     def __init__(self, model: MaskedLanguageModel, micro_batches: int = 1, **kwargs) -> None:
         super().__init__(micro_batches=micro_batches, **kwargs)
@@ -33,15 +33,11 @@ class MaskedLMPretrainer(MaskedMeanTrainer):
         """Give the model's logits; see `MaskedLanguageModel`."""
         return self.model(inputs, training=training)
 
-    def terms(self, batch: Batch, counts: Scalars, training: bool) -> Scalars:
-        """Compute loss and accuracy at the masked words; see `MaskedMeanTrainer.terms`."""
-        inputs, mask_ids, mask_weights = batch
+    def per_token(self, batch: Batch, training: bool) -> dict[str, Tensor]:
+        """Compute loss and accuracy at the masked words; see `MaskedMeanTrainer.per_token`."""
+        inputs, mask_ids, _ = batch
         hidden = self.model.hidden_states(inputs, training=training)[-1]
         logits = self.model.logits(gather_positions(hidden, inputs["mask_positions"]))
-        mask_ids, mask_weights = ops.ravel(mask_ids), ops.ravel(mask_weights)
-        hit = ops.equal(ops.cast(ops.argmax(logits, axis=-1), mask_ids.dtype), mask_ids)
-        per_token = {"mlm_loss": masked_lm_loss(logits, mask_ids), "mlm_accuracy": hit}
-        return {
-            name: masked_mean(values, mask_weights, counts["predictions"])
-            for name, values in per_token.items()
-        }
+        guess = ops.argmax(logits, axis=-1)
+        mask_ids = ops.cast(ops.ravel(mask_ids), guess.dtype)
+        return {"mlm_loss": masked_lm_loss(logits, mask_ids), "mlm_accuracy": guess == mask_ids}

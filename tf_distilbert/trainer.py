@@ -15,6 +15,8 @@ import keras
 import tensorflow as tf
 from keras import tree
 
+from tf_distilbert.errors import UserError
+from tf_distilbert.losses import masked_mean
 from tf_distilbert.throughput import Throughput
 
 Batch = tuple[dict[str, tf.Tensor], tf.Tensor, tf.Tensor]
@@ -24,8 +26,9 @@ Scalars = dict[str, tf.Tensor]
 class MaskedMeanTrainer(keras.Model):
     """A `keras.Model` whose step sums gradients over micro-batches and updates once.
 
-    A subclass names its terms (`term_weights`), says what each figure is a mean of (`count_names`),
-    and computes them (`terms`).
+    A subclass weighs its terms (`term_weights`), says over which tokens each figure is averaged
+    (`averaged_over`: all real ``tokens`` or the masked ``predictions``) and computes the figures
+    token by token (`per_token`).
 
     Args:
         micro_batches: into how many equal parts `train_step` splits a batch. Memory is that of one
@@ -33,22 +36,25 @@ class MaskedMeanTrainer(keras.Model):
     """
 
     term_weights: Mapping[str, float]
-    count_names: Mapping[str, str]
+    averaged_over: Mapping[str, str]
 
     def __init__(self, micro_batches: int = 1, **kwargs) -> None:
         super().__init__(**kwargs)
         self.micro_batches = micro_batches
         self._throughput = Throughput()
 
-    def terms(self, batch: Batch, counts: Scalars, training: bool) -> Scalars:
-        """Compute this batch's contribution to every figure of `count_names`.
+    def per_token(self, batch: Batch, training: bool) -> dict[str, tf.Tensor]:
+        """Compute every figure of `averaged_over`, one value for each of its tokens.
 
         Args:
             batch: inputs, mask_ids, mask_weights; see `masked_lm_dataset`.
-            counts: the global divisors, as `count_tokens` gives them.
             training: whether dropout is active.
+
+        Returns:
+            Name to values, [B·S] where it is averaged over tokens, [B·P] over predictions. Padding
+            and unused slots have values too; they do not count.
         """
-        raise AssertionError("a subclass computes its terms")
+        raise AssertionError("a subclass computes its figures")
 
     def compile(self, optimizer: keras.optimizers.Optimizer, **kwargs) -> None:
         """Set the optimizer; the losses are the model's own.
@@ -57,7 +63,7 @@ class MaskedMeanTrainer(keras.Model):
             optimizer: `tf_distilbert.AdamW` (which clips) or any of Keras's.
             **kwargs: `jit_compile`, `run_eagerly`, `steps_per_execution`, as in Keras.
         """
-        self._means = {name: keras.metrics.Mean(name) for name in self.count_names}
+        self._means = {name: keras.metrics.Mean(name) for name in self.averaged_over}
         self._gradient_norm = keras.metrics.Mean("gradient_norm")
         self._tokens = keras.metrics.Sum("tokens")
         super().compile(optimizer=optimizer, **kwargs)
@@ -98,7 +104,17 @@ class MaskedMeanTrainer(keras.Model):
     def test_step(self, batch: Batch) -> dict[str, Any]:
         """Compute all figures without dropout, and give their running means."""
         counts = count_tokens(batch)
-        return self._update_means(self.terms(batch, counts, False), counts)
+        return self._update_means(self._shares(batch, counts, training=False), counts)
+
+    def _shares(self, batch: Batch, counts: Scalars, training: bool) -> Scalars:
+        """Give what a batch, or a part of it, adds to the mean of every figure."""
+        inputs, _, mask_weights = batch
+        masks = {"tokens": inputs["padding_mask"], "predictions": mask_weights}
+        values = self.per_token(batch, training)
+        return {
+            name: masked_mean(values[name], tf.reshape(masks[over], [-1]), counts[over])
+            for name, over in self.averaged_over.items()
+        }
 
     def _sum_over_micro_batches(
         self, batch: Batch, counts: Scalars, variables: list[tf.Tensor]
@@ -107,7 +123,7 @@ class MaskedMeanTrainer(keras.Model):
             # Only the student's variables are watched: the teacher leaves no trace on the tape.
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(variables)
-                shares = self.terms(part, counts, True)
+                shares = self._shares(part, counts, training=True)
                 loss = self._weighted_sum(shares)
             gradients = tape.gradient(
                 loss, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO
@@ -124,7 +140,7 @@ class MaskedMeanTrainer(keras.Model):
     def _update_means(self, shares: Scalars, counts: Scalars) -> dict[str, Any]:
         self._tokens.update_state(counts["tokens"])
         for name, mean in self._means.items():
-            mean.update_state(shares[name], sample_weight=counts[self.count_names[name]])
+            mean.update_state(shares[name], sample_weight=counts[self.averaged_over[name]])
         results = {metric.name: metric.result() for metric in self.metrics}
         return {"loss": self._weighted_sum(results), **results}
 
@@ -146,6 +162,12 @@ def _sum_of_parts(
     names: Mapping[str, Any],
 ) -> tuple[Scalars, list[tf.Tensor]]:
     """Apply the function to each of `num_parts` slices of the batch, one at a time, and add up."""
+    rows = batch[1].shape[0]
+    if rows is not None and rows % num_parts:
+        raise UserError(
+            f"a batch of {rows} sequences cannot be split into {num_parts} micro-batches; "
+            "use a multiple, and drop_remainder=True where the dataset is batched"
+        )
     parts = tree.map_structure(
         lambda tensor: tf.reshape(tensor, (num_parts, -1, *tensor.shape[1:])), batch
     )
