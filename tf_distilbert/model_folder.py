@@ -220,6 +220,8 @@ def _write_files(model: MaskedLanguageModel, folder: Path) -> None:
     _write_json(folder / "tokenizer_config.json", _hf_tokenizer_config(model))
     (folder / "vocab.txt").write_text("\n".join(model.tokenizer.vocabulary) + "\n", "utf-8")
     save_file(write_tensors(model), folder / "model.safetensors", metadata={"format": "pt"})
+    # safetensors lets the owner alone read; a served model is read by others.
+    shutil.copymode(folder / "config.json", folder / "model.safetensors")
 
 
 def _write_json(path: Path, content: Mapping) -> None:
