@@ -45,6 +45,8 @@ setup(
         "importlib_resources>=6",  # tensorflow-datasets imports it without declaring it
         "tokenizers>=0.20",
         "safetensors>=0.4.5",
+        "numpy",
+        "ml_dtypes",
         "huggingface_hub>=0.30",
         "PyYAML>=6",
         "rich>=13",

@@ -324,7 +324,7 @@ BROKEN_MODELS = {
     ),
     "another vocabulary": (
         lambda folder: (folder / "vocab.txt").write_text("\n".join([*tiny.VOCABULARY, "more"])),
-        rf"broken: vocab\.txt has {len(tiny.VOCABULARY) + 1} tokens, config\.json says vocab_size "
+        rf"broken: its vocabulary has {len(tiny.VOCABULARY) + 1} tokens, config\.json says vocab_size "
         rf"{len(tiny.VOCABULARY)}; one of them belongs to another model$",
     ),
 }
@@ -360,7 +360,7 @@ def test_a_hub_that_cannot_be_reached(refused, config, monkeypatch):
 
 
 def test_sequences_beyond_the_positions(refused, config, text, teacher, tmp_path):
-    message = r"data\.sequence_length is 64, the model has 32 positions; use that many at most$"
+    message = r"sequence_length is 64, the model has 32 positions; use 32 at most$"
     refused("distill", config, "data.sequence_length=64", message=message)
     message = r"sequence.length is 64, the model has 32 positions"
     options = ("--text", text, "--sequence-length", 64, "--json", tmp_path / "figures.json")
@@ -383,12 +383,15 @@ STUDENTS = {
     "empty map": (["student.layer_map=[]"], r"student\.layer_map"),
     "too deep": (["student.num_layers=3"], r"num_layers is 3; .* gives a student of 1 to 2$"),
     "too shallow": (["student.num_layers=0"], r"num_layers is 0; .* gives a student of 1 to 2$"),
-    "start": (["student.initialize_from=zero"], r"initialize_from 'zero': use teacher or random$"),
+    "start": (
+        ["student.initialize_from=zero"],
+        r"student\.initialize_from is 'zero'; it must be one of teacher, random$",
+    ),
     "temperature": (["loss.temperature=0"], r"temperature is 0\.0; it must be above 0$"),
-    "weight": (["loss.mlm_weight=-1"], r"the weight of mlm_loss is -1\.0; use 0 or more$"),
+    "weight": (["loss.mlm_weight=-1"], r"loss\.mlm_weight is -1\.0; it must be 0 or more$"),
     "no weight": (
         [f"loss.{name}_weight=0" for name in ("distillation", "mlm", "cosine")],
-        r"all loss weights are 0; there is nothing to learn$",
+        r"all weights under loss are 0; there is nothing to learn$",
     ),
     "positions": (["loss.distillation_positions=no"], r"distillation_positions"),
 }
@@ -419,7 +422,7 @@ SETTINGS = {
         r"unknown key train\.lerning_rate; .*\.learning_rate\?",
     ),
     "wrong type": ("train.steps=many", r"train\.steps is 'many'; it takes a whole number or null$"),
-    "two durations": ("train.epochs=1", r"give one of .*; given: train\.steps and train\.epochs$"),
+    "two durations": ("train.epochs=1", r"give one of .*; given: train\.steps and train\.epochs "),
     "no assignment": ("train.steps", r"'train\.steps': an override is written key\.subkey=value$"),
     "no YAML": ("train.steps=[", r"'train\.steps=\[': the value is not YAML$"),
 }
@@ -464,7 +467,7 @@ def test_evaluate_arguments(refused, text, teacher, tmp_path):
     options = ("evaluate", "--model", teacher, "--text", text)
     message = r"sequence_length: 8 is too short; give 16 or more$"
     refused(*options, "--sequence-length", 8, message=message)
-    message = rf"{tmp_path}: is a folder; give the name of a file$"
+    message = rf"{tmp_path}: cannot be written; give a file in a folder that exists$"
     refused(*options, "--json", tmp_path, message=message)
     other = tmp_path / "other"
     tf_distilbert.save_model(tiny.model(num_layers=1), other)
@@ -522,9 +525,10 @@ def test_a_pretraining_under_a_file(refused, text, tmp_path):
 
 def test_figures_that_cannot_be_written(refused, text, teacher, tmp_path):
     options = ("evaluate", "--model", teacher, "--text", text, "--sequence-length", 16, "--json")
-    for path in ("/dev/full", tmp_path / "none" / "figures.json"):
-        message = rf"{path}: cannot be written: (No space left|No such file)"
-        refused(*options, path, message=message, after_start=True)
+    refused(
+        *options, "/dev/full", message=r"/dev/full: cannot be written \(No space", after_start=True
+    )
+    refused(*options, tmp_path / "none" / "x.json", message=r"give a file in a folder that exists$")
     assert left(tmp_path) == set()
 
 
@@ -534,7 +538,7 @@ def no_space(*_, **__):
 
 def test_a_disk_that_is_full_when_the_run_begins(refused, config, tmp_path, monkeypatch):
     monkeypatch.setattr("pathlib.Path.write_text", no_space)
-    message = r"run: cannot be written: No space left on device"
+    message = r"run: cannot be written \(No space left on device\)"
     refused("distill", config, message=message, after_start=True)
     assert not (tmp_path / "run" / "config.yaml").exists()
 
@@ -549,7 +553,7 @@ def test_a_disk_that_is_full_at_a_checkpoint(refused, config, tmp_path, monkeypa
         save(tensors, path)
 
     monkeypatch.setattr(checkpoints, "save_file", save_once)
-    message = r"checkpoints/step-00000004: cannot be written: .*No space left on device"
+    message = r"checkpoints/step-00000004: cannot be written \(No space left on device\)"
     refused("distill", config, message=message, after_start=True)
     assert {p.name for p in (tmp_path / "run" / "checkpoints").iterdir()} == {"step-00000002"}
     assert not (tmp_path / "run" / "model").exists()
@@ -568,7 +572,7 @@ def test_a_disk_that_is_full_at_the_log(refused, config, tmp_path, monkeypatch):
 
 def test_a_disk_that_is_full_at_the_model(refused, config, tmp_path, monkeypatch):
     monkeypatch.setattr(model_folder, "save_file", no_space)
-    message = r"run/model: cannot be written: .*No space left on device"
+    message = r"run/model: cannot be written \(No space left on device\)"
     refused("distill", config, "train.steps=2", message=message, after_start=True)
     assert {path.name for path in (tmp_path / "run").glob("model*")} == set()
     assert (tmp_path / "run" / "checkpoints" / "step-00000002").exists()
@@ -630,7 +634,7 @@ def test_a_teacher_that_is_not_finite(refused, config, broken, tmp_path):
     tensors = load_file(broken / "model.safetensors")
     tensors["cls.predictions.bias"][7] = np.nan
     save_file(tensors, broken / "model.safetensors")
-    message = r"the loss is not finite at step 1; there is no checkpoint yet; "
+    message = r"the loss is not finite at step 1; there is no good checkpoint; "
     options = (f"teacher={broken}", "student.initialize_from=random")
     refused("distill", config, *options, message=message, after_start=True)
     assert not (tmp_path / "run" / "model").exists()
@@ -639,14 +643,14 @@ def test_a_teacher_that_is_not_finite(refused, config, broken, tmp_path):
 
 @pytest.fixture
 def spoilt_after_two(monkeypatch):
-    """The student gets a NaN after the checkpoint of step 2."""
+    """The student gets a NaN with the update of step 2."""
 
     class Spoiling(checkpoints.Checkpoints):
-        def save(self, step, state):
-            super().save(step, state)
+        def save(self, step):
             if step == 2:
                 bias = self.trainer.student.head.output_bias
                 bias.assign(np.full(bias.shape, np.nan, np.float32))
+            super().save(step)
 
     monkeypatch.setattr(train, "Checkpoints", Spoiling)
 
@@ -654,17 +658,18 @@ def spoilt_after_two(monkeypatch):
 def test_a_loss_that_becomes_infinite_leaves_the_last_checkpoint(
     refused, config, tmp_path, monkeypatch, spoilt_after_two
 ):
-    saved = tmp_path / "run" / "checkpoints" / "step-00000002"
+    saved = tmp_path / "run" / "checkpoints" / "step-00000001"
     message = rf"the loss is not finite at step 3; the last good checkpoint is {saved}; lower "
-    line = refused("distill", config, "train.steps=6", message=message, after_start=True)
+    options = ("train.steps=6", "train.checkpoint_every=1")
+    line = refused("distill", config, *options, message=message, after_start=True)
     assert "train.learning_rate" in line
     tensors = load_file(saved / "tensors.safetensors")
     assert all(np.isfinite(tensor).all() for tensor in tensors.values())
-    assert left(tmp_path / "run" / "checkpoints") == {"step-00000002"}
+    assert left(tmp_path / "run" / "checkpoints") == {"step-00000001"}
     assert not (tmp_path / "run" / "model").exists()
     # The remedy that the line names is one that works.
     monkeypatch.undo()
-    assert run("distill", config, "train.steps=6", "train.learning_rate=1e-5", "--resume") == 0
+    assert run("distill", config, *options, "train.learning_rate=1e-5", "--resume") == 0
 
 
 def test_a_learning_rate_that_is_far_too_large(refused, config, tmp_path):

@@ -189,7 +189,22 @@ def test_fit_with_any_keras_optimizer_and_validation_data():
     batches = dataset(tiny.batch(1), tiny.batch(2))
     history = distiller.fit(batches, validation_data=dataset(), epochs=2, verbose=0).history
     assert history["val_loss"][1] < history["val_loss"][0]
-    assert all(rate > 0 for rate in history["tokens_per_second"])
+
+
+def test_tokens_per_second_leave_the_validation_out(monkeypatch):
+    _, _, distiller = make()
+    clock = iter(range(1000))  # every look at the clock takes a second
+    monkeypatch.setattr("tf_distilbert.throughput.time.perf_counter", lambda: next(clock))
+    batches = dataset(tiny.batch(1), tiny.batch(2))
+    history = distiller.fit(batches, validation_data=batches, epochs=2, verbose=0).history
+    tokens = sum(tiny.batch(seed)[0]["padding_mask"].sum() for seed in (1, 2))
+    assert history["tokens_per_second"] == [tokens / 2, tokens / 2]
+
+
+def test_weights_of_slots_only_say_whether_they_are_in_use():
+    _, _, distiller = make()
+    inputs, mask_ids, mask_weights = tiny.batch()
+    assert evaluate(distiller, (inputs, mask_ids, mask_weights / 2)) == evaluate(distiller)
 
 
 @pytest.mark.parametrize(

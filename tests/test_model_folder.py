@@ -67,7 +67,7 @@ BROKEN = {
     "config is a list": (lambda f: (f / "config.json").write_text("[]"), "no JSON object"),
     "another architecture": (lambda f: edit_config(f, model_type="t5"), "'t5' is not supported"),
     "another activation": (lambda f: edit_config(f, hidden_act="mish"), "activation 'mish'"),
-    "no vocabulary": (lambda f: (f / "vocab.txt").unlink(), "no such vocabulary"),
+    "no vocabulary": (lambda f: (f / "vocab.txt").unlink(), "has neither a vocab.txt nor"),
     "vocabulary of another size": (lambda f: edit_config(f, vocab_size=9), "vocab_size 9"),
     "vocabulary without [MASK]": (
         lambda f: (f / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\nword\n"),

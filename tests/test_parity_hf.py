@@ -18,7 +18,7 @@ WORDS = [f"word{i}" for i in range(95)]
 
 def write_folder(path, model):
     """Save a PyTorch model with the small vocabulary that fits it."""
-    model.eval().save_pretrained(path)
+    model.eval().save_pretrained(path)  # makes the folder
     vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]
     (path / "vocab.txt").write_text("\n".join(vocabulary) + "\n")
     (path / "tokenizer_config.json").write_text(json.dumps({"do_lower_case": True}))
@@ -100,7 +100,7 @@ def test_bert_from_their_folder(tmp_path, kind, segments):
         assert_equal_outputs(ours, model, inputs)
 
 
-@pytest.mark.parametrize("activation", ["gelu", "gelu_new", "relu"])
+@pytest.mark.parametrize("activation", ["gelu", "gelu_new", "gelu_pytorch_tanh", "relu"])
 def test_each_activation(tmp_path, activation):
     model = bert(hidden_act=activation)
     ours = load_model(write_folder(tmp_path, model))
@@ -150,6 +150,21 @@ def test_every_variable_and_tensor_is_used_exactly_once(tmp_path, make):
     tied = {"cls.predictions.decoder.weight", "cls.predictions.decoder.bias"}
     tied |= {"vocab_projector.weight"}
     assert set(their_names) == set(model.state_dict()) - tied
+
+
+@pytest.mark.parametrize("lower_case", [True, False])
+def test_a_folder_with_their_tokenizer_json_alone(tmp_path, lower_case):
+    model = bert()
+    ours = load_model(write_folder(tmp_path / "first", model))
+    tokenizer = transformers.BertTokenizer(
+        str(tmp_path / "first" / "vocab.txt"), do_lower_case=lower_case
+    )
+    model.save_pretrained(tmp_path / "theirs")
+    tokenizer.save_pretrained(tmp_path / "theirs")
+    (tmp_path / "theirs" / "vocab.txt").unlink(missing_ok=True)
+    again = load_model(tmp_path / "theirs")
+    assert again.tokenizer.vocabulary == ours.tokenizer.vocabulary
+    assert again.tokenizer.lower_case is lower_case
 
 
 def test_the_real_english_teacher(shared):

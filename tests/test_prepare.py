@@ -123,7 +123,7 @@ def test_other_settings_are_refused(tmp_path, tokenizer):
         make(source, output, Tokenizer(VOCABULARY, lower_case=False))
     source.write_text("longer" + source.read_text())
     (output / "manifest.json").unlink()  # unfinished work is held to its settings, too
-    with pytest.raises(UserError, match="sources: other files or sizes"):
+    with pytest.raises(UserError, match="sources: other files, sizes or dates"):
         make(source, output, tokenizer)
     (output / "settings.json").write_text("{")
     with pytest.raises(UserError, match=r"settings\.json: broken"):

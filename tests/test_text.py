@@ -7,7 +7,7 @@ import types
 import pytest
 
 from tf_distilbert.data import text
-from tf_distilbert.data.text import read_blocks, total_bytes
+from tf_distilbert.data.text import fingerprint, read_blocks
 from tf_distilbert.errors import UserError
 
 
@@ -61,7 +61,9 @@ def test_bytes_of_the_blocks_sum_up(tmp_path, name):
     paths = [str(write(tmp_path / name, content)), str(write(tmp_path / "b.txt", b"end\n\n\n"))]
     blocks = list(read_blocks(paths, block_bytes=1000))
     assert sum(block.num_bytes for block in blocks) == len(content) + 4
-    assert sum(block.num_source_bytes for block in blocks) == total_bytes(paths)
+    assert sum(block.num_source_bytes for block in blocks) == sum(
+        size for _, size, _ in fingerprint(paths)
+    )
 
 
 def test_long_lines_are_cut_at_spaces_or_between_characters(tmp_path, monkeypatch):
@@ -153,7 +155,7 @@ def test_sample(monkeypatch):
     monkeypatch.setitem(sys.modules, "tf_distilbert.sample", types.ModuleType("sample"))
     monkeypatch.setitem(sys.modules, "tf_distilbert.sample.corpus", corpus)
     assert documents("sample:train") == [["train é".encode()], [b"b"]]
-    assert total_bytes(["sample:validation"]) == len("validation é\n\nb".encode())
+    assert fingerprint(["sample:validation"])[0][1] == len("validation é\n\nb".encode())
 
 
 class FakeDataset:
@@ -168,7 +170,7 @@ def test_tensorflow_datasets(monkeypatch):
     fake = types.SimpleNamespace(load=lambda name, split, shuffle_files: FakeDataset("text"))
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", fake)
     assert documents("tfds:lm1b") == [[b"one", b"two"], [b"three"]]
-    assert total_bytes(["tfds:lm1b"]) is None
+    assert fingerprint(["tfds:lm1b"]) == [["tfds:lm1b", None, None]]
     fake.load = lambda name, split, shuffle_files: FakeDataset("image")
     with pytest.raises(UserError, match="tfds:mnist: has no feature `text`"):
         documents("tfds:mnist")

@@ -65,8 +65,9 @@ def test_a_run_writes_all_that_it_promises(folder, finished):
     assert resolved["train"]["steps"] == 6
     model = load_model(finished / "model")
     assert model.architecture.num_layers == 2 and model.architecture.family == "distilbert"
-    assert [report["step"] for report in read_log(finished, "train")] == [2, 4, 6]
-    assert [report["step"] for report in read_log(finished, "validation")] == [3, 6]
+    # A report comes before each validation, so that no step is missing from the means.
+    assert [report["step"] for report in read_log(finished, "train")] == [2, 3, 4, 6]
+    assert [report["step"] for report in read_log(finished, "validation")] == [0, 3, 6]
     assert sorted(p.name for p in (finished / "checkpoints").iterdir()) == [
         "step-00000003",
         "step-00000006",
@@ -76,11 +77,11 @@ def test_a_run_writes_all_that_it_promises(folder, finished):
     figures |= {"teacher_agreement", "gradient_norm", "learning_rate", "tokens_per_second"}
     assert figures <= read_log(finished, "train")[0].keys()
     rates = [report["learning_rate"] for report in read_log(finished, "train")]
-    np.testing.assert_allclose(rates, [1e-3 * (6 - step) / 5 for step in (2, 4, 6)], rtol=1e-5)
+    np.testing.assert_allclose(rates, [1e-3 * (7 - step) / 5 for step in (2, 3, 4, 6)], rtol=1e-5)
 
 
 def test_the_student_learns(finished):
-    first, last = read_log(finished, "validation")
+    first, _, last = read_log(finished, "validation")
     assert last["loss"] < first["loss"]
 
 
@@ -104,8 +105,8 @@ def test_resumed_after_a_stop_it_ends_with_the_same_bits(folder, finished):
     for name, tensor in theirs.items():
         np.testing.assert_array_equal(ours[name], tensor, err_msg=name)
     steps = [report["step"] for report in read_log(folder / "stopped", "train")]
-    assert steps == [2, 4, 6]
-    assert [r["step"] for r in read_log(folder / "stopped", "validation")] == [3, 6]
+    assert steps == [2, 3, 4, 6]
+    assert [r["step"] for r in read_log(folder / "stopped", "validation")] == [0, 3, 6]
 
 
 def test_an_existing_run_is_refused(folder, finished):
@@ -122,8 +123,8 @@ def test_a_folder_that_is_no_run_is_never_deleted(folder):
 
 
 def test_resuming_with_other_settings_is_refused(folder, finished):
-    with pytest.raises(UserError, match=r"train.learning_rate 0.001, now it is 0.002"):
-        run(folder, "finished", resume="auto", learning_rate=2e-3)
+    with pytest.raises(UserError, match=r"train.beta_1 0.9, now it is 0.8"):
+        run(folder, "finished", resume="auto", beta_1=0.8)
 
 
 def test_overwrite_starts_again(folder):
@@ -153,10 +154,36 @@ def test_pretraining_from_scratch(folder):
     assert len(load_model(path).tokenizer.vocabulary) == 60
 
 
-def test_a_loss_that_is_not_finite_stops_the_run(folder):
-    with pytest.raises(UserError, match=r"not finite at step \d+; .*checkpoint"):
-        run(folder, "diverged", learning_rate=1e30, clip_norm=None, checkpoint_every=1)
-    saved = sorted((folder / "diverged" / "checkpoints").iterdir())
-    for tensor in load_file(saved[-1] / "tensors.safetensors").values():
-        assert np.isfinite(tensor).all()
+def test_a_run_that_diverged_goes_on_from_what_is_good(folder):
+    """The first update has rate 0, the second spoils the weights, the third shows it."""
+    absurd = {"learning_rate": 1e30, "clip_norm": None}
+    with pytest.raises(UserError, match=r"not finite at step 3; .* is .*step-00000001; lower"):
+        run(folder, "diverged", checkpoint_every=1, **absurd)
     assert not (folder / "diverged" / "model").exists()
+    run(folder, "diverged", checkpoint_every=1, resume="auto")
+    assert read_log(folder / "diverged", "validation")[-1]["step"] == 6
+
+
+def test_a_run_that_diverged_with_nothing_good_says_so(folder):
+    with pytest.raises(UserError, match=r"no good checkpoint; .* start again with --overwrite"):
+        run(folder, "lost", learning_rate=1e30, clip_norm=None, checkpoint_every=2)
+    assert list((folder / "lost" / "checkpoints").iterdir()) == []
+
+
+@pytest.mark.parametrize("output", ["/", "//"])
+def test_an_output_without_a_name_is_refused(folder, output):
+    with pytest.raises(UserError, match="choose another output"):
+        distill(parse_config(DistillConfig, settings(folder, "x") | {"output": output}), QUIET)
+
+
+def test_edited_text_is_prepared_again(folder):
+    text = tiny.write_text(folder / "edited.txt")
+    values = settings(folder, "edited", steps=1)
+    values["data"] |= {"text": [str(text)], "validation": []}
+    distill(parse_config(DistillConfig, values), QUIET)
+    text.write_text(text.read_text().replace("paris", "river"))
+    values["train"]["resume"] = "overwrite"
+    distill(parse_config(DistillConfig, values), QUIET)
+    counts = [np.load(p) for p in (folder / "edited-data").glob("*/token_counts.npy")]
+    paris = tiny.VOCABULARY.index("paris")
+    assert sorted(int(c[paris] > 0) for c in counts) == [0, 1]

@@ -7,6 +7,9 @@ from tf_distilbert.errors import UserError
 FAMILIES = ("bert", "distilbert")
 ACTIVATIONS = ("gelu", "gelu_tanh", "relu")
 
+DISTILBERT_EPSILON = 1e-12
+"""LayerNorm's epsilon in every DistilBERT: a constant of the architecture, in no config.json."""
+
 _SMALLEST = {
     "vocabulary_size": 1,
     "hidden_size": 1,
@@ -55,6 +58,12 @@ class Architecture:
                 )
         if self.family not in FAMILIES:
             raise UserError(f"family {self.family!r}: use one of {', '.join(FAMILIES)}")
+        for name in ("dropout", "attention_dropout"):
+            if not _is_number(getattr(self, name)) or not 0 <= getattr(self, name) < 1:
+                raise UserError(f"{name} is {getattr(self, name)!r}; it must be in [0, 1)")
+        for name in ("layer_norm_epsilon", "initializer_range"):
+            if not _is_number(getattr(self, name)) or getattr(self, name) <= 0:
+                raise UserError(f"{name} is {getattr(self, name)!r}; it must be above 0")
         if self.hidden_size % self.num_heads:
             raise UserError(
                 f"hidden_size {self.hidden_size} is not a multiple of num_heads {self.num_heads}"
@@ -71,3 +80,7 @@ class Architecture:
     def attention_output_dropout(self) -> float:
         """Dropout after the attention's output projection, which DistilBERT's authors left out."""
         return 0.0 if self.family == "distilbert" else self.dropout
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

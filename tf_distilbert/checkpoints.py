@@ -2,16 +2,13 @@
 
 A checkpoint is a folder ``step-00000300`` with ``tensors.safetensors`` (model, optimizer and
 dropout seeds, by position and name) and ``state.json`` (the step, which is also the position in
-the data, and the best figure so far). It is written beside its place and renamed when complete.
+the data). It is written beside its place and renamed when complete.
 The teacher is in none.
 """
 
 import json
-import os
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
@@ -20,6 +17,7 @@ from safetensors.numpy import load_file, save_file
 
 from tf_distilbert.errors import UserError
 from tf_distilbert.trainer import MaskedMeanTrainer
+from tf_distilbert.whole_folder import whole_folder
 
 
 class Checkpoints:
@@ -34,29 +32,19 @@ class Checkpoints:
     def __init__(self, folder: Path, trainer: MaskedMeanTrainer, keep: int) -> None:
         self.folder, self.trainer, self.keep = folder, trainer, keep
 
-    def save(self, step: int, state: Mapping[str, Any]) -> None:
+    def save(self, step: int) -> None:
         """Write a checkpoint and remove the oldest ones.
 
         Args:
             step: updates made so far.
-            state: further figures, as JSON takes them.
 
         Raises:
             UserError: it cannot be written; earlier checkpoints are untouched.
         """
-        final = self._folder_of(step)
-        partial = final.with_name(final.name + ".partial")
-        try:
-            shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir(parents=True)
+        with whole_folder(self._folder_of(step)) as folder:
             tensors = {name: np.asarray(v.value) for name, v in _variables(self.trainer).items()}
-            save_file(tensors, partial / "tensors.safetensors")
-            (partial / "state.json").write_text(json.dumps({"step": step, **state}), "utf-8")
-            shutil.rmtree(final, ignore_errors=True)
-            os.replace(partial, final)
-        except (OSError, SafetensorError) as error:
-            shutil.rmtree(partial, ignore_errors=True)
-            raise UserError(f"{final}: cannot be written: {error}") from None
+            save_file(tensors, folder / "tensors.safetensors")
+            (folder / "state.json").write_text(json.dumps({"step": step}), "utf-8")
         for old in self.saved()[: -self.keep]:
             shutil.rmtree(old)
 
@@ -68,22 +56,22 @@ class Checkpoints:
         """List the complete checkpoints, oldest first."""
         return sorted(p for p in self.folder.glob("step-*") if p.name[5:].isdigit())
 
-    def restore(self) -> dict[str, Any] | None:
+    def restore(self) -> int:
         """Load the newest checkpoint.
 
         Returns:
-            Its state, or None if there is no checkpoint.
+            Its step; 0 if there is no checkpoint.
 
         Raises:
             UserError: it is damaged, or of another model or optimizer.
         """
         if not self.saved():
-            return None
+            return 0
         newest = self.saved()[-1]
         try:
             tensors = load_file(newest / "tensors.safetensors")
-            state = json.loads((newest / "state.json").read_text("utf-8"))
-        except (OSError, SafetensorError, ValueError) as error:
+            step = json.loads((newest / "state.json").read_text("utf-8"))["step"]
+        except (OSError, SafetensorError, ValueError, KeyError) as error:
             raise UserError(
                 f"{newest}: damaged ({error}); remove it to go on from the one before"
             ) from None
@@ -93,7 +81,7 @@ class Checkpoints:
             raise UserError(f"{newest}: belongs to another model; use another output")
         for name, variable in variables.items():
             variable.assign(tensors[name])
-        return state
+        return step
 
     def _folder_of(self, step: int) -> Path:
         return self.folder / f"step-{step:08d}"

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tf_distilbert.errors import UserError
+from tf_distilbert.errors import UserError, explain_write_errors
 from tf_distilbert.version import __version__
 
 
@@ -61,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
 
     verb = _verb(verbs, "quickstart", _quickstart, "distil the sample teacher that comes along")
     verb.add_argument("--output", default="quickstart", metavar="DIR", help="default: %(default)s")
+    _add_resume(verb)
 
     verb = _verb(verbs, "vocab", _vocab, "learn a WordPiece vocabulary from text")
     _add_text(verb)
@@ -96,15 +97,7 @@ def _parser() -> argparse.ArgumentParser:
         verb.add_argument(
             "overrides", nargs="*", metavar="key=value", help="e.g. train.steps=100 teacher=DIR"
         )
-        group = verb.add_mutually_exclusive_group()
-        for flag, value in (("--resume", "auto"), ("--overwrite", "overwrite")):
-            group.add_argument(
-                flag,
-                dest="resume",
-                action="store_const",
-                const=value,
-                help=f"an existing run: {value}",
-            )
+        _add_resume(verb)
 
     verb = _verb(verbs, "evaluate", _evaluate, "measure a model on held-out text")
     verb.add_argument("--model", required=True, metavar="DIR")
@@ -147,11 +140,20 @@ def _add_text(verb: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_resume(verb: argparse.ArgumentParser) -> None:
+    group = verb.add_mutually_exclusive_group()
+    for flag, value, what in (
+        ("--resume", "auto", "go on with the run that is there"),
+        ("--overwrite", "overwrite", "delete the run that is there"),
+    ):
+        group.add_argument(flag, dest="resume", action="store_const", const=value, help=what)
+
+
 def _quickstart(options: argparse.Namespace) -> None:
     _start_tensorflow()
     from tf_distilbert.quickstart import quickstart
 
-    quickstart(options.output)
+    quickstart(options.output, resume=options.resume or "never")
 
 
 def _vocab(options: argparse.Namespace) -> None:
@@ -208,8 +210,8 @@ def _overrides(options: argparse.Namespace) -> list[str]:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    if options.json and Path(options.json).is_dir():
-        raise UserError(f"{options.json}: is a folder; give the name of a file")
+    if options.json and (Path(options.json).is_dir() or not Path(options.json).parent.is_dir()):
+        raise UserError(f"{options.json}: cannot be written; give a file in a folder that exists")
     _start_tensorflow()
     from tf_distilbert.evaluation import evaluate
     from tf_distilbert.model_folder import load_model
@@ -225,10 +227,8 @@ def _evaluate(options: argparse.Namespace) -> None:
     for name, value in figures.items():
         print(f"{name:20} {value:,}" if isinstance(value, int) else f"{name:20} {value:.6f}")
     if options.json:
-        try:
+        with explain_write_errors(Path(options.json)):  # not beside it: it may be a device
             Path(options.json).write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise UserError(f"{options.json}: cannot be written: {error.strerror}") from None
 
 
 def _fill_mask(options: argparse.Namespace) -> None:

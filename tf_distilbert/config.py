@@ -4,9 +4,10 @@
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from tf_distilbert.architecture import Architecture
 from tf_distilbert.errors import UserError
 
 
@@ -18,6 +19,14 @@ class StudentConfig:
     layer_map: list[int] | None = None
     fold_segments: bool = True
     initialize_from: str = "teacher"
+
+    def __post_init__(self) -> None:
+        _choice("student.initialize_from", self.initialize_from, ("teacher", "random"))
+        if self.num_layers and self.layer_map and len(self.layer_map) != self.num_layers:
+            raise UserError(
+                f"student.layer_map has {len(self.layer_map)} entries for {self.num_layers} "
+                "student layers; give one teacher layer for each"
+            )
 
 
 @dataclass(frozen=True)
@@ -32,6 +41,12 @@ class ModelConfig:
     dropout: float = 0.1
     attention_dropout: float = 0.1
     initializer_range: float = 0.02
+
+    def __post_init__(self) -> None:
+        try:
+            Architecture(vocabulary_size=1, **asdict(self))
+        except UserError as error:
+            raise UserError(f"model.{error}") from None
 
 
 @dataclass(frozen=True)
@@ -70,6 +85,7 @@ class DataConfig:
         lower_case: whether a vocabulary given by `vocabulary` is uncased.
         sequence_length: tokens in a sequence, [CLS] and [SEP] included.
         workers: threads that prepare text; all cores by default.
+        invalid_utf8: ``skip`` and count lines that are not UTF-8, or ``refuse`` them.
     """
 
     text: list[str] = field(default_factory=list)
@@ -81,13 +97,18 @@ class DataConfig:
     sequence_length: int = 512
     masking: MaskingConfig = field(default_factory=MaskingConfig)
     workers: int | None = None
+    invalid_utf8: str = "skip"
 
     def __post_init__(self) -> None:
         for text, records in (("text", "records"), ("validation", "validation_records")):
             if getattr(self, text) and getattr(self, records):
-                raise UserError(f"data.{text} and data.{records} are both given; keep one of them")
+                raise UserError(
+                    f"data.{text} and data.{records} are both given; keep one of them "
+                    f"(data.{text}=[] or data.{records}=null takes one back)"
+                )
         if not self.text and not self.records:
             raise UserError("data.text is missing; give files of text, or data.records")
+        _choice("data.invalid_utf8", self.invalid_utf8, ("skip", "refuse"))
         _check(self.sequence_length >= 16, "data.sequence_length", self.sequence_length, ">= 16")
 
 
@@ -102,6 +123,15 @@ class LossConfig:
     mse_weight: float = 0.0
     distillation_positions: str = "all"
 
+    def __post_init__(self) -> None:
+        _check(self.temperature > 0, "loss.temperature", self.temperature, "above 0")
+        _choice("loss.distillation_positions", self.distillation_positions, ("all", "masked"))
+        weights = {name: value for name, value in asdict(self).items() if name.endswith("_weight")}
+        for name, value in weights.items():
+            _check(value >= 0, f"loss.{name}", value, "0 or more")
+        if not any(weights.values()):
+            raise UserError("all weights under loss are 0; there is nothing to learn")
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -115,7 +145,8 @@ class TrainConfig:
         warmup_share: share of all updates in which the rate rises; then it falls linearly to 0.
         clip_norm: largest L2 norm of the gradient; null for none.
         precision: ``float32`` or ``mixed_bfloat16`` (float32 master weights).
-        strategy: ``one`` device; ``auto`` chooses.
+        strategy: ``one`` device, TensorFlow's default (the first GPU, else the CPU); so far
+            ``auto`` means the same.
         jit_compile: compile the step with XLA; null leaves it to Keras (GPU and TPU: yes).
         resume: ``never`` refuses an existing run, ``auto`` goes on with it if there is one,
             ``overwrite`` deletes it.
@@ -151,7 +182,10 @@ class TrainConfig:
         durations = [name for name in ("steps", "epochs", "tokens") if getattr(self, name)]
         if len(durations) != 1:
             given = " and ".join(f"train.{name}" for name in durations) or "none of them"
-            raise UserError(f"give one of train.steps, train.epochs, train.tokens; given: {given}")
+            raise UserError(
+                f"give one of train.steps, train.epochs, train.tokens; given: {given} "
+                "(train.epochs=null takes one back)"
+            )
         positive = ("global_batch_size", "learning_rate", "log_every", "validate_every")
         positive += ("checkpoint_every", "keep_checkpoints", "epsilon", "validation_batch_size")
         for name in (*durations, *positive):
@@ -161,6 +195,7 @@ class TrainConfig:
             _check(value is None or value > 0, f"train.{name}", value, "above 0, or null")
         for name in ("warmup_share", "beta_1", "beta_2"):
             _check(0 <= getattr(self, name) < 1, f"train.{name}", getattr(self, name), "in [0, 1)")
+        _check(0 <= self.seed < 2**32, "train.seed", self.seed, "in [0, 2^32)")
         _check(self.weight_decay >= 0, "train.weight_decay", self.weight_decay, "0 or more")
         _choice("train.precision", self.precision, ("float32", "mixed_bfloat16"))
         _choice("train.strategy", self.strategy, ("auto", "one"))
@@ -213,6 +248,11 @@ class PretrainConfig:
             raise UserError("data.vocabulary is missing; give a vocab.txt, or a number to learn")
         if isinstance(self.data.vocabulary, int) and not self.data.text:
             raise UserError("data.vocabulary is a number, but there is no data.text to learn from")
+        if self.data.sequence_length > self.model.max_positions:
+            raise UserError(
+                f"data.sequence_length {self.data.sequence_length} exceeds model.max_positions "
+                f"{self.model.max_positions}"
+            )
 
 
 def resolve_steps(train: TrainConfig, num_sequences: int, num_tokens: int) -> int:

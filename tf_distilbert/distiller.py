@@ -17,7 +17,8 @@ thread 2013), the paper does not print them.
 
 from collections.abc import Mapping
 
-from keras import KerasTensor, ops
+from keras import KerasTensor as Tensor
+from keras import ops
 
 from tf_distilbert.errors import UserError
 from tf_distilbert.losses import (
@@ -29,7 +30,6 @@ from tf_distilbert.losses import (
 from tf_distilbert.masked_language_model import MaskedLanguageModel, gather_positions
 from tf_distilbert.trainer import Batch, MaskedMeanTrainer
 
-Tensor = KerasTensor
 POSITIONS = ("all", "masked")
 
 

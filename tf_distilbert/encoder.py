@@ -12,11 +12,10 @@ numerically equal to Hugging Face's `BertModel` and `DistilBertModel` (tests/tes
 """
 
 import keras
-from keras import KerasTensor, ops
+from keras import KerasTensor as Tensor
+from keras import ops
 
 from tf_distilbert.architecture import Architecture
-
-Tensor = KerasTensor
 
 # Added to the scores of padding: exp() of it is exactly 0 in float32, and it is finite in bfloat16.
 MASKED_SCORE = -1e9

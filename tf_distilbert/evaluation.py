@@ -19,7 +19,7 @@ from tf_distilbert.trainer import MaskedMeanTrainer
 
 def evaluate(
     model: MaskedLanguageModel,
-    text: Sequence[str],
+    text: str | Sequence[str],
     teacher: MaskedLanguageModel | None = None,
     *,
     sequence_length: int = 128,
@@ -32,24 +32,25 @@ def evaluate(
 
     Args:
         model: the student, or any masked language model.
-        text: files, globs, ``tfds:NAME`` or ``sample:validation``.
+        text: one or several files, globs, ``tfds:NAME`` or ``sample:validation``.
         teacher: with the model's vocabulary; adds the figures that compare the two.
         sequence_length: tokens in a sequence, at most the models' positions.
         batch_size: sequences at a time; has no influence on the figures.
         seed: of the masks.
 
     Returns:
-        ``loss`` (nats a masked token), ``perplexity``, ``accuracy`` (top-1), ``predictions`` and
-        ``sequences`` (counts). With a teacher also ``teacher_loss``, ``teacher_perplexity``,
-        ``teacher_accuracy``; ``kl_divergence`` (teacher from student, T = 1, nats) and
-        ``agreement`` (top-1) at masked tokens; ``cosine`` of the last hidden states over all real
-        tokens (left out if hidden sizes differ); and ``retention``, student's accuracy by
-        teacher's.
+        ``loss`` (nats a masked token), ``perplexity``, ``accuracy`` (top-1); ``predictions``,
+        ``sequences`` and ``invalid_lines`` (not UTF-8, skipped) as counts. With a teacher also
+        ``teacher_loss``, ``teacher_perplexity``, ``teacher_accuracy``; ``kl_divergence`` (teacher
+        from student, T = 1, nats) and ``agreement`` (top-1) at masked tokens; ``cosine`` of the
+        last hidden states over all real tokens (left out if hidden sizes differ); and
+        ``retention``, student's accuracy by teacher's.
 
     Raises:
         UserError: text at fault, sequences longer than the positions, vocabularies that differ.
     """
-    _check_positions(sequence_length, [model, *([teacher] if teacher else [])])
+    for checked in filter(None, (model, teacher)):
+        checked.check_length(sequence_length)
     if batch_size < 1:
         raise UserError(f"batch_size is {batch_size}; give 1 or more")
     with tempfile.TemporaryDirectory() as folder:
@@ -63,7 +64,11 @@ def evaluate(
         masker = TokenMasker.for_records(records, seed=seed)
         batches = evaluation_dataset(records, masker, min(batch_size, len(records)))
         predictions = sum(float(weights.numpy().sum()) for _, _, weights in batches)
-        counts = {"predictions": int(predictions), "sequences": len(records)}
+        counts = {
+            "predictions": int(predictions),
+            "sequences": len(records),
+            "invalid_lines": records.manifest["num_invalid_lines"],
+        }
         if teacher is None:
             return _own_figures(_run(MaskedLMPretrainer(model), batches)) | counts
         cosine = float(model.architecture.hidden_size == teacher.architecture.hidden_size)
@@ -98,12 +103,8 @@ def _run(trainer: MaskedMeanTrainer, batches: object) -> dict[str, float]:
 
 def _own_figures(figures: dict[str, float]) -> dict[str, float]:
     loss = figures["mlm_loss"]
-    return {"loss": loss, "perplexity": math.exp(loss), "accuracy": figures["mlm_accuracy"]}
-
-
-def _check_positions(sequence_length: int, models: Sequence[MaskedLanguageModel]) -> None:
-    positions = min(model.architecture.max_positions for model in models)
-    if sequence_length > positions:
-        raise UserError(
-            f"sequence_length is {sequence_length}, the model has {positions} positions"
-        )
+    return {
+        "loss": loss,
+        "perplexity": math.exp(min(loss, 700.0)),
+        "accuracy": figures["mlm_accuracy"],
+    }

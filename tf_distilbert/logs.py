@@ -41,9 +41,11 @@ class RunLog:
             for name, value in figures.items():
                 tf.summary.scalar(f"{kind}/{name}", value)
 
-    def close(self) -> None:
-        """Flush what TensorBoard has not seen yet."""
-        self._writer.close()
+    def __enter__(self) -> "RunLog":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._writer.close()  # flushes what TensorBoard has not seen yet
 
     def _drop_after(self, step: int) -> None:
         if not self._path.exists():

@@ -13,12 +13,11 @@ Source: Sanh et al. 2019, "DistilBERT, a distilled version of BERT", section 2 a
 implementation, which settles what the paper leaves open (T², the reduction, which tokens count).
 """
 
-from keras import KerasTensor, ops
+from keras import KerasTensor as Tensor
+from keras import ops
 
 # Keeps 1/|h| and its gradient finite for an all-zero vector; PyTorch's cosine loss uses the same.
 COSINE_EPSILON = 1e-12
-
-Tensor = KerasTensor
 
 
 def distillation_loss(

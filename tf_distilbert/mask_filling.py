@@ -24,13 +24,13 @@ class Guess:
 
 
 def fill_mask(
-    model: MaskedLanguageModel, texts: Sequence[str], top_k: int = 5
+    model: MaskedLanguageModel, texts: str | Sequence[str], top_k: int = 5
 ) -> list[list[list[Guess]]]:
     """Predict the words at every ``[MASK]`` of every text.
 
     Args:
         model: with its tokenizer.
-        texts: each with one ``[MASK]`` or more.
+        texts: one or several, each with one ``[MASK]`` or more.
         top_k: how many guesses for each.
 
     Returns:
@@ -44,6 +44,7 @@ def fill_mask(
         >>> guesses[0].token
         'france'
     """
+    texts = [texts] if isinstance(texts, str) else texts
     tokenizer = model.tokenizer
     top_k = min(top_k, len(tokenizer.vocabulary))
     sequences = [tokenizer.encode(text) for text in texts]

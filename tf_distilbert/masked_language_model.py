@@ -4,15 +4,18 @@ Dimensions: B batch, S sequence, P positions to predict, D hidden, V vocabulary,
 """
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import keras
-from keras import KerasTensor, ops
+from keras import KerasTensor as Tensor
+from keras import ops
 
 from tf_distilbert.architecture import Architecture
 from tf_distilbert.encoder import Encoder, activate
-from tf_distilbert.tokenizer import Tokenizer
+from tf_distilbert.errors import UserError
 
-Tensor = KerasTensor
+if TYPE_CHECKING:  # it needs TensorFlow; the model runs on any backend
+    from tf_distilbert.tokenizer import Tokenizer
 
 
 class MaskedLMHead(keras.layers.Layer):
@@ -75,7 +78,7 @@ class MaskedLanguageModel(keras.Model):
     """
 
     def __init__(
-        self, architecture: Architecture, tokenizer: Tokenizer | None = None, **kwargs
+        self, architecture: Architecture, tokenizer: "Tokenizer | None" = None, **kwargs
     ) -> None:
         super().__init__(**kwargs)
         self.architecture = architecture
@@ -112,6 +115,19 @@ class MaskedLanguageModel(keras.Model):
     def logits(self, hidden: Tensor) -> Tensor:
         """Predict the vocabulary from last hidden states: float [N, D] to float [N, V]."""
         return self.head(hidden, self.encoder.token_table)
+
+    def check_length(self, sequence_length: int) -> None:
+        """See that sequences of this length fit.
+
+        Raises:
+            UserError: there are not as many positions.
+        """
+        positions = self.architecture.max_positions
+        if sequence_length > positions:
+            raise UserError(
+                f"sequence_length is {sequence_length}, the model has {positions} positions; "
+                f"use {positions} at most"
+            )
 
 
 def gather_positions(hidden: Tensor, positions: Tensor) -> Tensor:

@@ -5,7 +5,6 @@ A folder holds ``config.json``, ``model.safetensors``, ``vocab.txt`` and ``token
 """
 
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,11 +14,12 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from tf_distilbert.architecture import Architecture
+from tf_distilbert.architecture import DISTILBERT_EPSILON, Architecture
 from tf_distilbert.errors import UserError
 from tf_distilbert.hf_weights import read_tensors, write_tensors
 from tf_distilbert.masked_language_model import MaskedLanguageModel
-from tf_distilbert.tokenizer import Tokenizer, read_vocabulary
+from tf_distilbert.tokenizer import Tokenizer, check_vocabulary, read_vocabulary
+from tf_distilbert.whole_folder import whole_folder
 
 # Hugging Face's names of activations; its "gelu" is the one with erf.
 _ACTIVATIONS = {
@@ -57,7 +57,13 @@ _DISTILBERT_KEYS = (
     ("initializer_range", "initializer_range"),
 )
 _KEYS = {"bert": _BERT_KEYS, "distilbert": _DISTILBERT_KEYS}
-_FILES = ["config.json", "model.safetensors", "vocab.txt", "tokenizer_config.json"]
+_FILES = [
+    "config.json",
+    "model.safetensors",
+    "vocab.txt",
+    "tokenizer.json",
+    "tokenizer_config.json",
+]
 _CLASS_NAMES = {"bert": "BertForMaskedLM", "distilbert": "DistilBertForMaskedLM"}
 
 
@@ -84,7 +90,7 @@ def load_model(path: str | Path) -> MaskedLanguageModel:
     tokenizer = load_tokenizer(path)
     if len(tokenizer.vocabulary) != architecture.vocabulary_size:
         raise UserError(
-            f"{path}: vocab.txt has {len(tokenizer.vocabulary)} tokens, config.json says "
+            f"{path}: its vocabulary has {len(tokenizer.vocabulary)} tokens, config.json says "
             f"vocab_size {architecture.vocabulary_size}; one of them belongs to another model"
         )
     tensors = _read_safetensors(path / "model.safetensors")
@@ -109,17 +115,8 @@ def save_model(model: MaskedLanguageModel, path: str | Path, *, overwrite: bool 
         raise UserError(f"{path}: exists already; choose another folder or remove it")
     if model.tokenizer is None:
         raise UserError("the model has no tokenizer to save; set model.tokenizer first")
-    partial = path.with_name(path.name + ".partial")
-    try:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        _write_files(model, partial)
-        if path.exists():
-            shutil.rmtree(path)
-        os.replace(partial, path)
-    except (OSError, SafetensorError) as error:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise UserError(f"{path}: cannot be written: {error}") from None
+    with whole_folder(path) as folder:
+        _write_files(model, folder)
 
 
 def resolve_folder(path: str | Path) -> Path:
@@ -163,7 +160,7 @@ def read_architecture(path: Path) -> Architecture:
             f"use one of {', '.join(_KEYS)}"
         )
     numbers = {ours: config[theirs] for ours, theirs in _KEYS[family] if theirs in config}
-    if numbers.get("activation", "gelu") not in _ACTIVATIONS:
+    if str(numbers.get("activation", "gelu")) not in _ACTIVATIONS:
         raise UserError(
             f"{path / 'config.json'}: activation {numbers['activation']!r} is not known"
         )
@@ -181,16 +178,28 @@ def read_architecture(path: Path) -> Architecture:
 
 
 def load_tokenizer(path: str | Path) -> Tokenizer:
-    """Make the tokenizer of a model folder: ``vocab.txt``, case as ``tokenizer_config.json`` says.
+    """Make the tokenizer of a model folder.
+
+    The vocabulary is ``vocab.txt``, or that in ``tokenizer.json``, which alone recent versions of
+    `transformers` write; case is as ``tokenizer_config.json`` says, else as ``tokenizer.json``.
 
     Raises:
-        UserError: a file is missing or broken.
+        UserError: a file is missing or broken, or the tokenizer is no WordPiece.
     """
     path = Path(path)
-    lower_case = True
+    fast = _read_json(path / "tokenizer.json") if (path / "tokenizer.json").exists() else {}
+    lower_case = (fast.get("normalizer") or {}).get("lowercase", True)
     if (path / "tokenizer_config.json").exists():
-        lower_case = _read_json(path / "tokenizer_config.json").get("do_lower_case", True)
-    return Tokenizer(read_vocabulary(path / "vocab.txt"), lower_case)
+        settings = _read_json(path / "tokenizer_config.json")
+        lower_case = settings.get("do_lower_case", lower_case)
+    if (path / "vocab.txt").exists():
+        return Tokenizer(read_vocabulary(path / "vocab.txt"), lower_case)
+    model = fast.get("model") or {}
+    if model.get("type") != "WordPiece":
+        raise UserError(f"{path}: has neither a vocab.txt nor a tokenizer.json of type WordPiece")
+    ids = model["vocab"]
+    check_vocabulary(vocabulary := sorted(ids, key=ids.__getitem__), path / "tokenizer.json")
+    return Tokenizer(vocabulary, lower_case)
 
 
 def _read_json(path: Path) -> dict:
@@ -230,6 +239,11 @@ def _write_json(path: Path, content: Mapping) -> None:
 
 def _hf_config(architecture: Architecture, tokenizer: Tokenizer) -> dict:
     family = architecture.family
+    if family == "distilbert" and architecture.layer_norm_epsilon != DISTILBERT_EPSILON:
+        raise UserError(
+            f"layer_norm_epsilon is {architecture.layer_norm_epsilon}; a DistilBERT folder "
+            f"cannot hold it, its readers take {DISTILBERT_EPSILON}"
+        )
     config = {
         "architectures": [_CLASS_NAMES[family]],
         "model_type": family,

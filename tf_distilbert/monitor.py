@@ -18,6 +18,7 @@ from rich.progress import (
 from tf_distilbert.checkpoints import Checkpoints
 from tf_distilbert.errors import UserError
 from tf_distilbert.logs import RunLog
+from tf_distilbert.optimization import WarmupThenDecay
 
 
 class Monitor(keras.callbacks.Callback):
@@ -27,10 +28,10 @@ class Monitor(keras.callbacks.Callback):
         log: where figures are written.
         checkpoints: where the run is saved.
         console: where progress is shown.
+        schedule: learning rate by the number of updates made.
         first_step, total_steps: updates made before, and in all.
         log_every, validate_every, checkpoint_every: in updates.
-        validation: held-out batches, if any.
-        best: best held-out loss so far.
+        validation: held-out batches, if any; their figures come before the first update, too.
     """
 
     def __init__(
@@ -39,13 +40,13 @@ class Monitor(keras.callbacks.Callback):
         checkpoints: Checkpoints,
         console: Console,
         *,
+        schedule: WarmupThenDecay,
         first_step: int,
         total_steps: int,
         log_every: int,
         validate_every: int,
         checkpoint_every: int,
         validation: tf.data.Dataset | None,
-        best: float | None,
     ) -> None:
         super().__init__()
         self.log, self.checkpoints, self.console = log, checkpoints, console
@@ -53,10 +54,9 @@ class Monitor(keras.callbacks.Callback):
         self.log_every, self.validate_every = log_every, validate_every
         self.checkpoint_every = checkpoint_every
         self.validation = validation
-        self.best = best
+        self.schedule = schedule
 
-    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Show the progress bar."""
+    def __enter__(self) -> "Monitor":
         self.progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -71,58 +71,61 @@ class Monitor(keras.callbacks.Callback):
             "training", total=self.total_steps, completed=self.step, loss="-", rate="-"
         )
         self.progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.progress.stop()  # after an error, too: it has hidden the cursor
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Measure where a new run starts from."""
+        if self.validation and self.step == 0:
+            self.validate()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Report, validate and save when it is time."""
         self.step += 1
-        last = self.step == self.total_steps
         if not math.isfinite(logs["loss"]) or not math.isfinite(logs["gradient_norm"]):
             self.stop_on_non_finite_loss()
-        if last or self.step % self.log_every == 0:
+        validates = self.validation and self._is_due(self.validate_every)
+        if validates or self._is_due(self.log_every):  # validating starts new means
             self.report({name: float(value) for name, value in logs.items()})
         self.progress.update(self.task, completed=self.step)
-        if self.validation and (last or self.step % self.validate_every == 0):
+        if validates:
             self.validate()
-        if last or self.step % self.checkpoint_every == 0:
-            self.checkpoints.save(self.step, {"best_validation_loss": self.best})
-
-    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        """Leave the terminal as it was."""
-        self.progress.stop()
+        if self._is_due(self.checkpoint_every):
+            self.checkpoints.save(self.step)
 
     def report(self, figures: dict[str, float]) -> None:
         """Write the means since the last report, then start new ones."""
-        figures["learning_rate"] = float(self.model.optimizer.learning_rate)
+        figures["learning_rate"] = float(self.schedule(self.step - 1))
         self.log.write(self.step, "train", figures)
-        self.progress.update(
-            self.task, loss=f"{figures['loss']:.3f}", rate=f"{figures['tokens_per_second']:,.0f}"
-        )
+        rate = f"{figures['tokens_per_second']:,.0f}"
+        self.progress.update(self.task, loss=f"{figures['loss']:.3f}", rate=rate)
         if not self.console.is_terminal:
-            self.console.print(
-                f"step {self.step}/{self.total_steps}  loss {figures['loss']:.4f}  "
-                f"{figures['tokens_per_second']:,.0f} tokens/s"
-            )
-        self.model.reset_metrics()
+            loss = f"loss {figures['loss']:.4f}"
+            self.console.print(f"step {self.step}/{self.total_steps}  {loss}  {rate} tokens/s")
+        self.model.start_new_means()
 
     def validate(self) -> None:
         """Compute the held-out figures."""
         figures = self.model.evaluate(self.validation, verbose=0, return_dict=True)
-        for name in ("tokens", "gradient_norm"):
-            figures.pop(name, None)
         self.log.write(self.step, "validation", figures)
-        self.best = min(figures["loss"], self.best if self.best is not None else math.inf)
         shown = "  ".join(f"{name} {value:.4f}" for name, value in figures.items())
-        self.console.print(f"step {self.step}  held out: {shown}", highlight=False)
-        self.model.reset_metrics()
+        self.console.print(f"step {self.step}  held out: {shown}", soft_wrap=True)
+        self.model.start_new_means()
 
     def stop_on_non_finite_loss(self) -> None:
         """End the run before a spoilt model is saved."""
-        # The loss was made by the weights after the step before: saved there, they may be spoilt.
-        if len(self.checkpoints.saved()) > 1:
-            self.checkpoints.discard(self.step - 1)
+        # The loss was made by the weights after the step before. Saved there, they are no good:
+        # the same batch comes again, and so would the same loss.
+        self.checkpoints.discard(self.step - 1)
         saved = self.checkpoints.saved()
-        kept = f"the last good checkpoint is {saved[-1]}" if saved else "there is no checkpoint yet"
-        raise UserError(
-            f"the loss is not finite at step {self.step}; {kept}; "
-            "lower train.learning_rate or train.clip_norm and resume"
-        )
+        remedy = "lower train.learning_rate or train.clip_norm"
+        if saved:
+            end = f"the last good checkpoint is {saved[-1]}; {remedy} and go on with --resume"
+        else:
+            end = f"there is no good checkpoint; {remedy} and start again with --overwrite"
+        raise UserError(f"the loss is not finite at step {self.step}; {end}")
+
+    def _is_due(self, every: int) -> bool:
+        return self.step % every == 0 or self.step == self.total_steps

@@ -3,11 +3,11 @@
 from typing import Any
 
 import keras
-from keras import KerasTensor, ops
+from keras import KerasTensor as Tensor
+from keras import ops
 
-Tensor = KerasTensor
 
-
+@keras.saving.register_keras_serializable("tf_distilbert")
 class AdamW(keras.optimizers.AdamW):
     """AdamW with PyTorch's arithmetic, decay groups and clipping of the global batch's gradient.
 

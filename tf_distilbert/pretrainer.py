@@ -2,13 +2,12 @@
 
 from collections.abc import Mapping
 
-from keras import KerasTensor, ops
+from keras import KerasTensor as Tensor
+from keras import ops
 
 from tf_distilbert.losses import masked_lm_loss
 from tf_distilbert.masked_language_model import MaskedLanguageModel, gather_positions
 from tf_distilbert.trainer import Batch, MaskedMeanTrainer
-
-Tensor = KerasTensor
 
 
 class MaskedLMPretrainer(MaskedMeanTrainer):

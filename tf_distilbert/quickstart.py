@@ -19,12 +19,15 @@ from tf_distilbert.sample.corpus import PROMPTS
 from tf_distilbert.train import distill
 
 
-def quickstart(output: str | Path, console: Console | None = None) -> dict[str, float]:
+def quickstart(
+    output: str | Path, console: Console | None = None, *, resume: str = "never"
+) -> dict[str, float]:
     """Distil the sample teacher into half its layers and compare the two.
 
     Args:
         output: the run directory.
         console: where everything is shown, by default stdout.
+        resume: what to do with a run that is there; see `TrainConfig`.
 
     Returns:
         The figures of `evaluate` on the held-out paragraphs.
@@ -37,7 +40,7 @@ def quickstart(output: str | Path, console: Console | None = None) -> dict[str, 
     config = load_config(
         DistillConfig,
         asset("configs/quickstart.yaml"),
-        [f"teacher={teacher_folder}", f"output={output}"],
+        [f"teacher={teacher_folder}", f"output={output}", f"train.resume={resume}"],
     )
     console.print("[bold]Distilling the sample teacher[/bold] (a small BERT that knows some facts)")
     student_folder = distill(config, console)

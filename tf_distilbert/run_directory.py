@@ -6,14 +6,15 @@ from pathlib import Path
 import yaml
 
 from tf_distilbert.config_file import dump_config, read_yaml
-from tf_distilbert.errors import UserError
+from tf_distilbert.errors import UserError, explain_write_errors
 
 # Settings that may change between a run and its resumption: those that have no influence on the
 # result, and those that mend a run that diverged.
-_FREE = (
-    *("resume", "log_every", "checkpoint_every", "keep_checkpoints"),
-    *("learning_rate", "clip_norm"),
-)
+_FREE = {
+    *("data.workers", "train.resume", "train.log_every", "train.validate_every"),
+    *("train.checkpoint_every", "train.keep_checkpoints", "train.validation_batch_size"),
+    *("train.learning_rate", "train.clip_norm"),
+}
 
 
 class RunDirectory:
@@ -29,7 +30,9 @@ class RunDirectory:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+        self.path = Path(path).absolute()
+        if not self.path.name:
+            raise UserError(f"{path}: cannot be a run directory; choose another output")
         self.model = self.path / "model"
         self.checkpoints = self.path / "checkpoints"
         self.data = self.path.with_name(self.path.name + "-data")
@@ -63,13 +66,11 @@ class RunDirectory:
         Raises:
             UserError: it cannot be written.
         """
-        try:
+        with explain_write_errors(self.path):
             if resume == "overwrite":
                 shutil.rmtree(self.path, ignore_errors=True)
             self.path.mkdir(parents=True, exist_ok=True)
             (self.path / "config.yaml").write_text(dump_config(config), encoding="utf-8")
-        except OSError as error:
-            raise UserError(f"{self.path}: cannot be written: {error.strerror}") from None
 
     def _check_same(self, config: object) -> None:
         path = self.path / "config.yaml"
@@ -77,9 +78,8 @@ class RunDirectory:
         if not before:
             raise UserError(f"{path}: is empty; choose another output, or --overwrite the run")
         now = _flat(yaml.safe_load(dump_config(config)))
-        free = {f"train.{name}" for name in _FREE}
         for key in sorted(before.keys() | now.keys()):
-            if key not in free and before.get(key) != now.get(key):
+            if key not in _FREE and before.get(key) != now.get(key):
                 raise UserError(
                     f"{self.path}: its run has {key} {before.get(key)}, now it is {now.get(key)}; "
                     "resume with the same settings or choose another output"

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from tf_distilbert.architecture import DISTILBERT_EPSILON
 from tf_distilbert.errors import UserError
 from tf_distilbert.hf_weights import named_variables
 from tf_distilbert.masked_language_model import MaskedLanguageModel
@@ -17,16 +18,16 @@ from tf_distilbert.masked_language_model import MaskedLanguageModel
 def even_layer_map(num_teacher_layers: int, num_student_layers: int) -> list[int]:
     """Choose which teacher layer each student layer starts from: evenly from first to last.
 
+    Rounded; a half goes to the even layer.
+
     Example:
         >>> even_layer_map(12, 6)
         [0, 2, 4, 7, 9, 11]
     """
     if num_student_layers == 1:
         return [0]
-    last = num_teacher_layers - 1
-    # Halves go up, in exact integer arithmetic: (2·i·last + gaps) // (2·gaps).
-    gaps = num_student_layers - 1
-    return [(2 * i * last + gaps) // (2 * gaps) for i in range(num_student_layers)]
+    spacing = (num_teacher_layers - 1) / (num_student_layers - 1)
+    return [round(i * spacing) for i in range(num_student_layers)]
 
 
 def build_student(
@@ -66,7 +67,11 @@ def build_student(
     if initialize_from not in ("teacher", "random"):
         raise UserError(f"student.initialize_from {initialize_from!r}: use teacher or random")
     architecture = replace(
-        teacher.architecture, family="distilbert", num_layers=len(layers), num_segments=0
+        teacher.architecture,
+        family="distilbert",
+        num_layers=len(layers),
+        num_segments=0,
+        layer_norm_epsilon=DISTILBERT_EPSILON,
     )
     student = MaskedLanguageModel(architecture, teacher.tokenizer, name="student")
     if initialize_from == "teacher":

@@ -33,10 +33,19 @@ def read_vocabulary(path: str | Path) -> list[str]:
         raise UserError(f"{path}: not UTF-8 text; a vocabulary has one token a line") from None
     # Not splitlines(): real vocabularies hold tokens such as U+2028, which it takes for a line end.
     tokens = text.removesuffix("\n").replace("\r\n", "\n").split("\n")
+    check_vocabulary(tokens, path)
+    return tokens
+
+
+def check_vocabulary(tokens: Sequence[str], path: Path) -> None:
+    """See that the special tokens are there.
+
+    Raises:
+        UserError: names those that are missing, and the file.
+    """
     missing = [token for token in SPECIAL_TOKENS if token not in tokens]
     if missing:
         raise UserError(f"{path}: lacks {', '.join(missing)}; a BERT vocabulary needs them all")
-    return tokens
 
 
 def vocabulary_sha256(vocabulary: Sequence[str]) -> str:

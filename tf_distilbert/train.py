@@ -7,6 +7,7 @@ a checkpoint holds all the rest.
 
 import hashlib
 import json
+import math
 from dataclasses import asdict
 from pathlib import Path
 
@@ -32,7 +33,7 @@ from tf_distilbert.data.pipeline import (
 )
 from tf_distilbert.data.prepare import prepare
 from tf_distilbert.data.records import Records
-from tf_distilbert.data.text import expand_sources, source_bytes
+from tf_distilbert.data.text import fingerprint
 from tf_distilbert.data.vocabulary import learn_vocabulary
 from tf_distilbert.distiller import Distiller
 from tf_distilbert.errors import UserError, explain_write_errors
@@ -70,7 +71,7 @@ def distill(config: DistillConfig, console: Console | None = None) -> Path:
     distiller = Distiller(
         teacher, student, micro_batches=config.train.micro_batches, **asdict(config.loss)
     )
-    _check_positions(config.data.sequence_length, teacher)
+    teacher.check_length(config.data.sequence_length)
     data = _load_data(config.data, teacher.tokenizer, run)
     run.create(config, config.train.resume)
     _train(distiller, data, config.train, config.data.masking, run, console)
@@ -98,7 +99,6 @@ def pretrain(config: PretrainConfig, console: Console | None = None) -> Path:
     data = _load_data(config.data, tokenizer, run)
     architecture = Architecture(len(tokenizer.vocabulary), **asdict(config.model))
     model = MaskedLanguageModel(architecture, tokenizer)
-    _check_positions(config.data.sequence_length, model)
     _start_from_frequencies(model, data[0])
     run.create(config, config.train.resume)
     trainer = MaskedLMPretrainer(model, micro_batches=config.train.micro_batches)
@@ -117,10 +117,12 @@ def _train(
     """Train from the newest checkpoint, or from the start, to the last step."""
     records, held_out = data
     total_steps = resolve_steps(config, records.num_sequences, records.num_tokens)
-    trainer.compile(_optimizer(config, total_steps), jit_compile=_jit_compile(config))
+    schedule = WarmupThenDecay(
+        config.learning_rate, math.ceil(config.warmup_share * total_steps), total_steps
+    )
+    trainer.compile(_optimizer(config, schedule), jit_compile=_jit_compile(config))
     checkpoints = Checkpoints(run.checkpoints, trainer, config.keep_checkpoints)
-    state = checkpoints.restore() or {"step": 0, "best_validation_loss": None}
-    first_step = state["step"]
+    first_step = checkpoints.restore()
     batch_tokens = config.global_batch_size * records.num_tokens / records.num_sequences
     console.print(
         f"{total_steps - first_step:,} of {total_steps:,} steps of {config.global_batch_size} "
@@ -142,24 +144,22 @@ def _train(
         log,
         checkpoints,
         console,
+        schedule=schedule,
         first_step=first_step,
         total_steps=total_steps,
         log_every=config.log_every,
         validate_every=config.validate_every,
         checkpoint_every=config.checkpoint_every,
         validation=_validation(held_out, config),
-        best=state["best_validation_loss"],
     )
     # One long epoch: the monitor counts updates, and what passes over the data are is the stream's.
-    with reveal_user_errors():
+    with log, monitor, reveal_user_errors():
         trainer.fit(stream, verbose=0, callbacks=[monitor])
-    log.close()
 
 
-def _optimizer(config: TrainConfig, total_steps: int) -> AdamW:
-    warmup_steps = int(np.ceil(config.warmup_share * total_steps))
+def _optimizer(config: TrainConfig, schedule: WarmupThenDecay) -> AdamW:
     return AdamW(
-        WarmupThenDecay(config.learning_rate, warmup_steps, total_steps),
+        schedule,
         beta_1=config.beta_1,
         beta_2=config.beta_2,
         epsilon=config.epsilon,
@@ -208,20 +208,14 @@ def _open_or_prepare(
     run: RunDirectory,
 ) -> Records:
     if records_path is None:
-        # The folder's name holds what it is made of: a change of text or length makes another.
-        facts = [
-            [[source, source_bytes(source)] for source in expand_sources(text)],
-            tokenizer.sha256,
-            tokenizer.lower_case,
-            config.sequence_length,
-        ]
-        digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:10]
+        made_of = (tokenizer.sha256, tokenizer.lower_case, config.sequence_length)
         return prepare(
             text,
             tokenizer,
-            run.data / f"{name}-{digest}",
+            run.data / f"{name}-{_digest(text, *made_of, config.invalid_utf8)}",
             sequence_length=config.sequence_length,
             workers=config.workers,
+            invalid_utf8=config.invalid_utf8,
         )
     records = Records.open(records_path)
     if records.vocabulary_sha256 != tokenizer.sha256 or records.lower_case != tokenizer.lower_case:
@@ -240,7 +234,8 @@ def _open_or_prepare(
 def _load_or_learn_vocabulary(config: DataConfig, run: RunDirectory) -> Tokenizer:
     if isinstance(config.vocabulary, str):
         return Tokenizer.from_file(config.vocabulary, config.lower_case)
-    path = run.data / f"vocab-{config.vocabulary}.txt"
+    digest = _digest(config.text, config.vocabulary, config.lower_case)
+    path = run.data / f"vocab-{digest}.txt"
     if not path.exists():
         with explain_write_errors(run.data):
             run.data.mkdir(parents=True, exist_ok=True)
@@ -248,12 +243,10 @@ def _load_or_learn_vocabulary(config: DataConfig, run: RunDirectory) -> Tokenize
     return Tokenizer.from_file(path, config.lower_case)
 
 
-def _check_positions(sequence_length: int, model: MaskedLanguageModel) -> None:
-    if sequence_length > model.architecture.max_positions:
-        raise UserError(
-            f"data.sequence_length is {sequence_length}, the model has "
-            f"{model.architecture.max_positions} positions; use that many at most"
-        )
+def _digest(text: list[str], *facts: str | int | bool) -> str:
+    """Name what is made of a text: another text, or another way of making it, is another name."""
+    everything = json.dumps([fingerprint(text), *facts])
+    return hashlib.sha256(everything.encode()).hexdigest()[:10]
 
 
 def _start_from_frequencies(model: MaskedLanguageModel, records: Records) -> None:

@@ -40,7 +40,12 @@ class MaskedMeanTrainer(keras.Model):
 
     def __init__(self, micro_batches: int = 1, **kwargs) -> None:
         super().__init__(**kwargs)
+        if not isinstance(micro_batches, int) or micro_batches < 1:
+            raise UserError(
+                f"micro_batches is {micro_batches!r}; it must be a whole number above 0"
+            )
         self.micro_batches = micro_batches
+        self._means: dict[str, keras.metrics.Metric] = {}
         self._throughput = Throughput()
 
     def per_token(self, batch: Batch, training: bool) -> dict[str, tf.Tensor]:
@@ -72,7 +77,10 @@ class MaskedMeanTrainer(keras.Model):
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
         """Everything that `fit` resets between epochs."""
-        return [*self._means.values(), self._gradient_norm, self._tokens]
+        return [
+            *self._means.values(),
+            *((self._gradient_norm, self._tokens) if self._means else ()),
+        ]
 
     def fit(
         self, x: Any = None, *args, callbacks: list | None = None, **kwargs
@@ -82,9 +90,9 @@ class MaskedMeanTrainer(keras.Model):
             kwargs.setdefault("shuffle", False)  # Keras cannot, and warns of its own default
         return super().fit(x, *args, callbacks=[self._throughput, *(callbacks or [])], **kwargs)
 
-    def reset_metrics(self) -> None:
-        """Start new means, and a new measurement of the throughput."""
-        super().reset_metrics()
+    def start_new_means(self) -> None:
+        """Begin a new window of what the training logs show, throughput included."""
+        self.reset_metrics()
         self._throughput.restart()
 
     def train_step(self, batch: Batch) -> dict[str, Any]:
@@ -99,7 +107,9 @@ class MaskedMeanTrainer(keras.Model):
             gradients = [gradient * scale for gradient in gradients]
         self.optimizer.apply(gradients, self.trainable_variables)
         self._gradient_norm.update_state(gradient_norm)
-        return self._update_means(shares, counts)
+        self._tokens.update_state(counts["tokens"])
+        own = {m.name: m.result() for m in (self._gradient_norm, self._tokens)}
+        return self._update_means(shares, counts) | own
 
     def test_step(self, batch: Batch) -> dict[str, Any]:
         """Compute all figures without dropout, and give their running means."""
@@ -138,10 +148,9 @@ class MaskedMeanTrainer(keras.Model):
         return sum(weight * shares[name] for name, weight in self.term_weights.items())
 
     def _update_means(self, shares: Scalars, counts: Scalars) -> dict[str, Any]:
-        self._tokens.update_state(counts["tokens"])
         for name, mean in self._means.items():
             mean.update_state(shares[name], sample_weight=counts[self.averaged_over[name]])
-        results = {metric.name: metric.result() for metric in self.metrics}
+        results = {name: mean.result() for name, mean in self._means.items()}
         return {"loss": self._weighted_sum(results), **results}
 
 
@@ -150,7 +159,7 @@ def count_tokens(batch: Batch) -> Scalars:
     inputs, _, mask_weights = batch
     return {
         "tokens": tf.reduce_sum(tf.cast(inputs["padding_mask"], tf.float32)),
-        "predictions": tf.reduce_sum(mask_weights),
+        "predictions": tf.reduce_sum(tf.cast(tf.cast(mask_weights, tf.bool), tf.float32)),
     }
 
 
@@ -162,11 +171,14 @@ def _sum_of_parts(
     names: Mapping[str, Any],
 ) -> tuple[Scalars, list[tf.Tensor]]:
     """Apply the function to each of `num_parts` slices of the batch, one at a time, and add up."""
+    remedy = "use a multiple, and drop_remainder=True where the dataset is batched"
     rows = batch[1].shape[0]
-    if rows is not None and rows % num_parts:
+    if rows is None:
+        message = f"a batch cannot be split into {num_parts} micro-batches; {remedy}"
+        tf.debugging.assert_equal(tf.shape(batch[1])[0] % num_parts, 0, message)
+    elif rows % num_parts:
         raise UserError(
-            f"a batch of {rows} sequences cannot be split into {num_parts} micro-batches; "
-            "use a multiple, and drop_remainder=True where the dataset is batched"
+            f"a batch of {rows} sequences cannot be split into {num_parts} micro-batches; {remedy}"
         )
     parts = tree.map_structure(
         lambda tensor: tf.reshape(tensor, (num_parts, -1, *tensor.shape[1:])), batch

@@ -37,9 +37,8 @@ from tf_distilbert.data.shards import (
 from tf_distilbert.data.text import (
     BLOCK_BYTES,
     TextBlock,
-    expand_sources,
+    fingerprint,
     read_blocks,
-    source_bytes,
 )
 from tf_distilbert.errors import UserError, explain_write_errors
 from tf_distilbert.tokenizer import Tokenizer
@@ -53,7 +52,7 @@ _MAX_DEFAULT_WORKERS = 8  # more would hardly be fed by the one reader, but take
 
 
 def prepare(
-    sources: Iterable[str],
+    sources: str | Iterable[str],
     tokenizer: Tokenizer,
     output: str | Path,
     *,
@@ -69,7 +68,7 @@ def prepare(
     Run again with the same arguments it goes on where it stopped, or says that all is done.
 
     Args:
-        sources: see `text.read_blocks`.
+        sources: one or several; see `text.read_blocks`.
         tokenizer: cuts the text into ids; its vocabulary is stored with the records.
         output: a folder; made if it is missing.
         sequence_length: most tokens of a sequence, [CLS] and [SEP] included.
@@ -86,12 +85,13 @@ def prepare(
         UserError: bad sources or settings, an output that was made with other settings or cannot
             be written, or text of which no sequence is left.
     """
-    output, sources = Path(output), list(sources)
+    output = Path(output)
+    sources = [sources] if isinstance(sources, str) else list(sources)
     workers = min(os.cpu_count() or 1, _MAX_DEFAULT_WORKERS) if workers is None else workers
     _check_sizes(sequence_length, workers)
     settings = {
         "format_version": FORMAT_VERSION,
-        "sources": [[name, source_bytes(name)] for name in expand_sources(sources)],
+        "sources": fingerprint(sources),
         "vocabulary_size": len(tokenizer.vocabulary),
         "vocabulary_sha256": tokenizer.sha256,
         "lower_case": tokenizer.lower_case,
@@ -134,11 +134,13 @@ def _claim_folder(output: Path, settings: dict[str, Any]) -> None:
     with explain_write_errors(output):
         output.mkdir(parents=True, exist_ok=True)
     path = output / "settings.json"
-    if not read_whole_shards(output):  # nothing would be lost or mixed by starting afresh
-        if next(output.glob("records-*.tfrecord"), None) and not path.exists():
+    if not any(output.glob("records-*.json")):  # no shard that would be lost or mixed with others
+        if any(output.glob("records-*.tfrecord")) and not path.exists():
             raise UserError(f"{output}: has shards but no settings.json; choose another --output")
         write_json(path, settings)
         return
+    if not path.exists():
+        raise UserError(f"{output}: has shards but no settings.json; choose another --output")
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
@@ -147,7 +149,7 @@ def _claim_folder(output: Path, settings: dict[str, Any]) -> None:
     for name in wanted:
         if found.get(name) != wanted[name]:
             values = f"{found.get(name)} there, {wanted[name]} now"
-            difference = "other files or sizes" if name == "sources" else values
+            difference = "other files, sizes or dates" if name == "sources" else values
             raise UserError(
                 f"{output}: was made with other settings ({name}: {difference}); choose another "
                 "--output or remove it"
@@ -245,7 +247,7 @@ class _Report:
     """What the user sees on stderr: a bar while it works, if that is a terminal, then one line."""
 
     def __init__(self, enabled: bool, sources: list[list[Any]]) -> None:
-        sizes = [size for _, size in sources]
+        sizes = [size for _, size, _ in sources]
         self._console = Console(stderr=True, quiet=not enabled, soft_wrap=True, highlight=False)
         self._bar = Progress(
             TextColumn("preparing"),

@@ -19,7 +19,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from tf_distilbert.errors import UserError
 
@@ -61,8 +61,9 @@ def read_blocks(
     Args:
         sources: each the path of a text file (a blank line ends a document) or of a ``.jsonl``
             file (one document a line, in its field ``text``), plain or ``.gz`` or ``.xz``; a glob
-            of such paths; ``tfds:NAME`` (the field ``text`` of the train split); or
-            ``sample:train`` or ``sample:validation``.
+            of such paths; ``tfds:NAME`` (the field ``text`` of the train split) or
+            ``tfds:NAME#SPLIT`` (e.g. ``#train[99%:]``); or ``sample:train``,
+            ``sample:validation``.
         invalid_utf8: ``"skip"`` and count lines that are not UTF-8, or ``"refuse"`` them.
         block_bytes: a block ends with the first document that reaches this size.
 
@@ -124,17 +125,24 @@ def expand_sources(sources: Sequence[str]) -> list[str]:
     return names
 
 
-def source_bytes(name: str) -> int | None:
-    """Size of one expanded source as it is stored, in bytes; None where it is unknown."""
+def fingerprint(sources: Sequence[str]) -> list[list[Any]]:
+    """Tell one corpus from another without reading it.
+
+    Returns:
+        For each expanded source its name, its size as it is stored, in bytes, and when it was last
+        changed, in nanoseconds (of the sample a checksum). Both are None for ``tfds:``.
+    """
+    return [[name, *_size_and_state(name)] for name in expand_sources(sources)]
+
+
+def _size_and_state(name: str) -> tuple[int | None, int | None]:
     if name.startswith(_TFDS):
-        return None
-    return len(_sample_bytes(name)) if name.startswith(_SAMPLE) else os.path.getsize(name)
-
-
-def total_bytes(sources: Sequence[str]) -> int | None:
-    """Size of all sources as they are stored (compressed or not), in bytes; None if unknown."""
-    sizes = [source_bytes(name) for name in expand_sources(sources)]
-    return None if None in sizes else sum(sizes)
+        return None, None
+    if name.startswith(_SAMPLE):
+        sample = _sample_bytes(name)
+        return len(sample), zlib.crc32(sample)
+    facts = os.stat(name)
+    return facts.st_size, facts.st_mtime_ns
 
 
 def _sample_bytes(name: str) -> bytes:
@@ -287,14 +295,14 @@ def _json_text(line: bytes, where: str) -> bytes:
 
 
 def _tfds_texts(name: str) -> Iterator[bytes]:
-    """The texts of a tensorflow-datasets train split, in its fixed order."""
-    dataset_name = name.removeprefix(_TFDS)
+    """The texts of a tensorflow-datasets split, in its fixed order."""
+    dataset_name, _, split = name.removeprefix(_TFDS).partition("#")
     try:
         import tensorflow_datasets as tfds
     except ImportError:
         raise UserError(f"{name}: needs `pip install tensorflow-datasets`") from None
     try:
-        dataset = tfds.load(dataset_name, split="train", shuffle_files=False)
+        dataset = tfds.load(dataset_name, split=split or "train", shuffle_files=False)
     except Exception as error:  # its errors, and those of its downloads, have no common base
         reason = str(error).strip().split("\n")[0] or type(error).__name__
         raise UserError(
