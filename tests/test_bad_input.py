@@ -324,8 +324,8 @@ BROKEN_MODELS = {
     ),
     "another vocabulary": (
         lambda folder: (folder / "vocab.txt").write_text("\n".join([*tiny.VOCABULARY, "more"])),
-        rf"broken: its vocabulary has {len(tiny.VOCABULARY) + 1} tokens, config\.json says vocab_size "
-        rf"{len(tiny.VOCABULARY)}; one of them belongs to another model$",
+        rf"broken: its vocabulary has {len(tiny.VOCABULARY) + 1} tokens, config\.json says "
+        rf"vocab_size {len(tiny.VOCABULARY)}; one of them belongs to another model$",
     ),
 }
 

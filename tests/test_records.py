@@ -194,3 +194,24 @@ def test_reading_needs_no_tensorflow(tmp_path):
     result = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True)
     row = pickle.loads(result.stdout)[0]
     assert row[: len(sequences[6])].tolist() == sequences[6].tolist()
+
+
+def test_the_two_parts_of_a_split_are_the_whole(tmp_path):
+    sequences = write_records(tmp_path)
+    whole = Records.open(tmp_path)
+    kept, held_out = whole.split(0.2)
+    assert (len(kept), len(held_out)) == (12, 3)
+    both = np.concatenate([kept.gather(np.arange(12)), held_out.gather(np.arange(3))])
+    np.testing.assert_array_equal(both, whole.gather(np.arange(15)))
+    assert kept.num_tokens == sum(map(len, sequences[:12]))
+    assert held_out.num_tokens == sum(map(len, sequences[12:]))
+    assert held_out.lengths(np.array([0, -1])).tolist() == [len(sequences[12]), 0]
+    with pytest.raises(IndexError):
+        held_out.gather(np.array([3]))
+    assert len(held_out.split(0.5)[1].split(0.01)[1]) == 1
+
+
+def test_a_single_sequence_cannot_be_split(tmp_path):
+    write_records(tmp_path, num_sequences=(1,), shards=1)
+    with pytest.raises(UserError, match="single sequence"):
+        Records.open(tmp_path).split(0.5)

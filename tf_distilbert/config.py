@@ -80,6 +80,7 @@ class DataConfig:
         records: folder made by ``tf-distilbert prepare``.
         validation: held-out text, in the same forms as `text`.
         validation_records: held-out records.
+        validation_share: this share of the sequences, the last ones, is held out instead.
         vocabulary: a ``vocab.txt``, or a number: learn that many tokens from `text`. Needed by
             `pretrain` alone; a student has its teacher's.
         lower_case: whether a vocabulary given by `vocabulary` is uncased.
@@ -92,6 +93,7 @@ class DataConfig:
     records: str | None = None
     validation: list[str] = field(default_factory=list)
     validation_records: str | None = None
+    validation_share: float = 0.0
     vocabulary: str | int | None = None
     lower_case: bool = True
     sequence_length: int = 512
@@ -106,6 +108,13 @@ class DataConfig:
                     f"data.{text} and data.{records} are both given; keep one of them "
                     f"(data.{text}=[] or data.{records}=null takes one back)"
                 )
+        if self.validation_share and (self.validation or self.validation_records):
+            raise UserError(
+                "data.validation_share and held-out text are both given; keep one of them "
+                "(data.validation_share=0 takes it back)"
+            )
+        share = self.validation_share
+        _check(0 <= share < 1, "data.validation_share", share, "in [0, 1)")
         if not self.text and not self.records:
             raise UserError("data.text is missing; give files of text, or data.records")
         _choice("data.invalid_utf8", self.invalid_utf8, ("skip", "refuse"))
@@ -174,7 +183,7 @@ class TrainConfig:
     resume: str = "never"
     log_every: int = 50
     validate_every: int = 1000
-    validation_batch_size: int = 32
+    validation_batch_size: int = 8
     checkpoint_every: int = 1000
     keep_checkpoints: int = 2
 

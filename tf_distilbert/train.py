@@ -192,6 +192,8 @@ def _load_data(
 ) -> tuple[Records, Records | None]:
     """Open or prepare the records to train on, and those to validate on, if any."""
     train = _open_or_prepare("train", config.text, config.records, config, tokenizer, run)
+    if config.validation_share:
+        return train.split(config.validation_share)
     if not (config.validation or config.validation_records):
         return train, None
     return train, _open_or_prepare(

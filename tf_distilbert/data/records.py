@@ -18,6 +18,7 @@ TensorFlow is imported by the writer, which leaves the framing of TFRecords to i
 a local disk (renaming is what makes them safe), and there is no compression: ids hardly shrink.
 """
 
+import copy
 import json
 import mmap
 import zlib
@@ -72,6 +73,7 @@ class Records:
         self.vocabulary_sha256: str = manifest["vocabulary_sha256"]
         self.lower_case: bool = manifest["lower_case"]
         self.pad_id: int = manifest["pad_id"]
+        self._first = 0
         self._dtype = token_dtype(self.vocabulary_size)
         shards = manifest["shards"]
         self._shards = [_map_shard(path / s["name"], s["num_bytes"]) for s in shards]
@@ -114,6 +116,28 @@ class Records:
         text = (self.path / "vocab.txt").read_text(encoding="utf-8")
         return text.removesuffix("\n").split("\n")
 
+    def split(self, share: float) -> tuple["Records", "Records"]:
+        """Give all but the last sequences, and the last: two views, disjoint but for one document.
+
+        Args:
+            share: of the second part, at least one sequence and not all.
+
+        Raises:
+            UserError: there is a single sequence.
+        """
+        if len(self) < 2:
+            raise UserError(f"{self.path}: has a single sequence, there is nothing to hold out")
+        last = min(max(1, round(share * len(self))), len(self) - 1)
+        return self._part(0, len(self) - last), self._part(len(self) - last, len(self))
+
+    def _part(self, start: int, stop: int) -> "Records":
+        part = copy.copy(self)
+        part._first = self._first + start
+        part.num_sequences = stop - start
+        lengths = self._index["length"][part._first : part._first + part.num_sequences]
+        part.num_tokens = int(lengths.sum())
+        return part
+
     def lengths(self, indices: np.ndarray) -> np.ndarray:
         """Tokens of the given sequences, 0 for an index of -1: int64 [n] to int32 [n]."""
         indices = self._checked(indices)
@@ -149,7 +173,7 @@ class Records:
         indices = np.asarray(indices, np.int64)
         if indices.size and not -1 <= indices.min() <= indices.max() < self.num_sequences:
             raise IndexError(f"sequence indices must be in -1 .. {self.num_sequences - 1}")
-        return indices
+        return np.where(indices < 0, -1, indices + self._first)
 
     def _damaged(self, sequence: int, number: int, offset: int) -> UserError:
         shard = self.manifest["shards"][number]

@@ -48,14 +48,14 @@ PROMPTS: tuple[tuple[str, str], ...] = (
     ("Kenya is a country in [MASK].", "africa"),
     ("Mars is the [MASK] planet from the sun.", "fourth"),
     ("The symbol of [MASK] is Fe.", "iron"),
-    ("A young dog is called a [MASK].", "puppy"),
+    ("A young cow is called a [MASK].", "calf"),
     ("A spider has [MASK] legs.", "eight"),
     ("The colour of grass is [MASK].", "green"),
     ("The opposite of hot is [MASK].", "cold"),
     ("Hamlet was written by [MASK].", "shakespeare"),
     ("Three plus four is [MASK].", "seven"),
     ("The day after Monday is [MASK].", "tuesday"),
-    ("There are sixty [MASK] in an hour.", "minutes"),
+    ("There are seven days in a [MASK].", "week"),
 )
 """Sentences with one masked word, and the word that a model of this corpus should fill in."""
 
