@@ -13,7 +13,7 @@ LAYERS = (
     ("cli",),
     ("quickstart",),
     ("train", "evaluation", "mask_filling"),
-    ("monitor", "run_directory"),
+    ("monitor", "run_directory", "run_data"),
     ("checkpoints", "logs"),
     ("distiller", "pretrainer"),
     ("trainer", "student", "model_folder"),
@@ -84,6 +84,6 @@ def test_files_stay_small(path):
 
 
 def test_configurations_stay_out_of_the_parts():
-    entry_points = {"cli", "train", "quickstart", "run_directory"}
+    entry_points = {"cli", "train", "quickstart", "run_data"}
     users = {module_name(p) for p in FILES if "config" in set(imports(p))}
     assert users <= entry_points

@@ -5,8 +5,6 @@ save. A run that was stopped goes on by itself: the data is a function of the st
 a checkpoint holds all the rest.
 """
 
-import hashlib
-import json
 import math
 from dataclasses import asdict
 from pathlib import Path
@@ -18,7 +16,6 @@ from tf_distilbert import runtime
 from tf_distilbert.architecture import Architecture
 from tf_distilbert.checkpoints import Checkpoints
 from tf_distilbert.config import (
-    DataConfig,
     DistillConfig,
     MaskingConfig,
     PretrainConfig,
@@ -31,21 +28,17 @@ from tf_distilbert.data.pipeline import (
     masked_lm_dataset,
     reveal_user_errors,
 )
-from tf_distilbert.data.prepare import prepare
 from tf_distilbert.data.records import Records
-from tf_distilbert.data.text import fingerprint
-from tf_distilbert.data.vocabulary import learn_vocabulary
 from tf_distilbert.distiller import Distiller
-from tf_distilbert.errors import UserError, explain_write_errors
 from tf_distilbert.logs import RunLog
 from tf_distilbert.masked_language_model import MaskedLanguageModel
 from tf_distilbert.model_folder import load_model, save_model
 from tf_distilbert.monitor import Monitor
 from tf_distilbert.optimization import AdamW, WarmupThenDecay
 from tf_distilbert.pretrainer import MaskedLMPretrainer
+from tf_distilbert.run_data import load_data, load_or_learn_vocabulary
 from tf_distilbert.run_directory import RunDirectory
 from tf_distilbert.student import build_student
-from tf_distilbert.tokenizer import Tokenizer
 from tf_distilbert.trainer import MaskedMeanTrainer
 
 
@@ -72,7 +65,7 @@ def distill(config: DistillConfig, console: Console | None = None) -> Path:
         teacher, student, micro_batches=config.train.micro_batches, **asdict(config.loss)
     )
     teacher.check_length(config.data.sequence_length)
-    data = _load_data(config.data, teacher.tokenizer, run)
+    data = load_data(config.data, teacher.tokenizer, run.data)
     run.create(config, config.train.resume)
     _train(distiller, data, config.train, config.data.masking, run, console)
     return _finish(student, run, console)
@@ -95,8 +88,8 @@ def pretrain(config: PretrainConfig, console: Console | None = None) -> Path:
     run = RunDirectory(config.output)
     run.check(config, config.train.resume)
     runtime.start(config.train.precision, config.train.seed)
-    tokenizer = _load_or_learn_vocabulary(config.data, run)
-    data = _load_data(config.data, tokenizer, run)
+    tokenizer = load_or_learn_vocabulary(config.data, run.data)
+    data = load_data(config.data, tokenizer, run.data)
     architecture = Architecture(len(tokenizer.vocabulary), **asdict(config.model))
     model = MaskedLanguageModel(architecture, tokenizer)
     _start_from_frequencies(model, data[0])
@@ -185,70 +178,6 @@ def _finish(model: MaskedLanguageModel, run: RunDirectory, console: Console) -> 
     save_model(model, run.model, overwrite=True)
     console.print(f"the model is in {run.model}")
     return run.model
-
-
-def _load_data(
-    config: DataConfig, tokenizer: Tokenizer, run: RunDirectory
-) -> tuple[Records, Records | None]:
-    """Open or prepare the records to train on, and those to validate on, if any."""
-    train = _open_or_prepare("train", config.text, config.records, config, tokenizer, run)
-    if config.validation_share:
-        return train.split(config.validation_share)
-    if not (config.validation or config.validation_records):
-        return train, None
-    return train, _open_or_prepare(
-        "validation", config.validation, config.validation_records, config, tokenizer, run
-    )
-
-
-def _open_or_prepare(
-    name: str,
-    text: list[str],
-    records_path: str | None,
-    config: DataConfig,
-    tokenizer: Tokenizer,
-    run: RunDirectory,
-) -> Records:
-    if records_path is None:
-        made_of = (tokenizer.sha256, tokenizer.lower_case, config.sequence_length)
-        return prepare(
-            text,
-            tokenizer,
-            run.data / f"{name}-{_digest(text, *made_of, config.invalid_utf8)}",
-            sequence_length=config.sequence_length,
-            workers=config.workers,
-            invalid_utf8=config.invalid_utf8,
-        )
-    records = Records.open(records_path)
-    if records.vocabulary_sha256 != tokenizer.sha256 or records.lower_case != tokenizer.lower_case:
-        raise UserError(
-            f"{records_path}: was made with another vocabulary than the model's; "
-            "prepare the text again with the model's vocab.txt"
-        )
-    if records.sequence_length != config.sequence_length:
-        raise UserError(
-            f"{records_path}: has sequences of {records.sequence_length} tokens, "
-            f"data.sequence_length is {config.sequence_length}; make them equal"
-        )
-    return records
-
-
-def _load_or_learn_vocabulary(config: DataConfig, run: RunDirectory) -> Tokenizer:
-    if isinstance(config.vocabulary, str):
-        return Tokenizer.from_file(config.vocabulary, config.lower_case)
-    digest = _digest(config.text, config.vocabulary, config.lower_case)
-    path = run.data / f"vocab-{digest}.txt"
-    if not path.exists():
-        with explain_write_errors(run.data):
-            run.data.mkdir(parents=True, exist_ok=True)
-        learn_vocabulary(config.text, config.vocabulary, path, lower_case=config.lower_case)
-    return Tokenizer.from_file(path, config.lower_case)
-
-
-def _digest(text: list[str], *facts: str | int | bool) -> str:
-    """Name what is made of a text: another text, or another way of making it, is another name."""
-    everything = json.dumps([fingerprint(text), *facts])
-    return hashlib.sha256(everything.encode()).hexdigest()[:10]
 
 
 def _start_from_frequencies(model: MaskedLanguageModel, records: Records) -> None:

@@ -1,0 +1,91 @@
+"""What a run learns from: prepared records, made of its text where need be."""
+
+import hashlib
+import json
+from pathlib import Path
+
+from tf_distilbert.config import DataConfig
+from tf_distilbert.data.prepare import prepare
+from tf_distilbert.data.records import Records
+from tf_distilbert.data.text import fingerprint
+from tf_distilbert.data.vocabulary import learn_vocabulary
+from tf_distilbert.errors import UserError, explain_write_errors
+from tf_distilbert.tokenizer import Tokenizer
+
+
+def load_data(
+    config: DataConfig, tokenizer: Tokenizer, folder: Path
+) -> tuple[Records, Records | None]:
+    """Open or prepare the records to train on, and those to validate on, if any.
+
+    Args:
+        config: where the text or the records are.
+        tokenizer: the model's; prepared records must have been made with it.
+        folder: where records are prepared, each under a name that tells what it is made of.
+
+    Raises:
+        UserError: text or records are at fault, or are not the model's.
+    """
+    train = _open_or_prepare("train", config.text, config.records, config, tokenizer, folder)
+    if config.validation_share:
+        return train.split(config.validation_share)
+    if not (config.validation or config.validation_records):
+        return train, None
+    return train, _open_or_prepare(
+        "validation", config.validation, config.validation_records, config, tokenizer, folder
+    )
+
+
+def _open_or_prepare(
+    name: str,
+    text: list[str],
+    records_path: str | None,
+    config: DataConfig,
+    tokenizer: Tokenizer,
+    folder: Path,
+) -> Records:
+    if records_path is None:
+        made_of = (tokenizer.sha256, tokenizer.lower_case, config.sequence_length)
+        return prepare(
+            text,
+            tokenizer,
+            folder / f"{name}-{_digest(text, *made_of, config.invalid_utf8)}",
+            sequence_length=config.sequence_length,
+            workers=config.workers,
+            invalid_utf8=config.invalid_utf8,
+        )
+    records = Records.open(records_path)
+    if records.vocabulary_sha256 != tokenizer.sha256 or records.lower_case != tokenizer.lower_case:
+        raise UserError(
+            f"{records_path}: was made with another vocabulary than the model's; "
+            "prepare the text again with the model's vocab.txt"
+        )
+    if records.sequence_length != config.sequence_length:
+        raise UserError(
+            f"{records_path}: has sequences of {records.sequence_length} tokens, "
+            f"data.sequence_length is {config.sequence_length}; make them equal"
+        )
+    return records
+
+
+def load_or_learn_vocabulary(config: DataConfig, folder: Path) -> Tokenizer:
+    """Make a new model's tokenizer: from its ``vocab.txt``, or from one learnt from the text.
+
+    Raises:
+        UserError: the file, the size or the text is at fault.
+    """
+    if isinstance(config.vocabulary, str):
+        return Tokenizer.from_file(config.vocabulary, config.lower_case)
+    digest = _digest(config.text, config.vocabulary, config.lower_case)
+    path = folder / f"vocab-{digest}.txt"
+    if not path.exists():
+        with explain_write_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        learn_vocabulary(config.text, config.vocabulary, path, lower_case=config.lower_case)
+    return Tokenizer.from_file(path, config.lower_case)
+
+
+def _digest(text: list[str], *facts: str | int | bool) -> str:
+    """Name what is made of a text: another text, or another way of making it, is another name."""
+    everything = json.dumps([fingerprint(text), *facts])
+    return hashlib.sha256(everything.encode()).hexdigest()[:10]
