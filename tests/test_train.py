@@ -127,10 +127,12 @@ def test_resuming_with_other_settings_is_refused(folder, finished):
         run(folder, "finished", resume="auto", beta_1=0.8)
 
 
-def test_overwrite_starts_again(folder):
+def test_overwrite_starts_again_and_leaves_what_is_not_the_runs(folder):
     run(folder, "again", steps=2)
+    (folder / "again" / "notes.txt").write_text("it diverged")
     run(folder, "again", steps=3, resume="overwrite")
     assert [r["step"] for r in read_log(folder / "again", "train")] == [2, 3]
+    assert (folder / "again" / "notes.txt").read_text() == "it diverged"
 
 
 def test_records_of_the_same_text_are_made_once(folder, finished):

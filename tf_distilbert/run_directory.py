@@ -63,14 +63,22 @@ class RunDirectory:
     def create(self, config: object, resume: str) -> None:
         """Make the folder and write ``config.yaml``; with ``overwrite`` delete the old run first.
 
+        What is not a run's own stays.
+
         Raises:
             UserError: it cannot be written.
         """
         with explain_write_errors(self.path):
             if resume == "overwrite":
-                shutil.rmtree(self.path, ignore_errors=True)
+                self._delete_run()
             self.path.mkdir(parents=True, exist_ok=True)
             (self.path / "config.yaml").write_text(dump_config(config), encoding="utf-8")
+
+    def _delete_run(self) -> None:
+        for name in ("config.yaml", "log.jsonl"):
+            (self.path / name).unlink(missing_ok=True)
+        for name in ("tensorboard", "checkpoints", "model"):
+            shutil.rmtree(self.path / name, ignore_errors=True)
 
     def _check_same(self, config: object) -> None:
         path = self.path / "config.yaml"
