@@ -23,7 +23,7 @@ def write_records(folder, vocabulary_size=1000, num_sequences=(5, 0, 7, 3), shar
     """Blocks of these numbers of sequences; returns them as a list of arrays."""
     random = np.random.default_rng(0)
     blocks = [random_block(random, n, vocabulary_size) for n in num_sequences]
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(exist_ok=True, parents=True)
     for number, part in enumerate(np.array_split(np.arange(len(blocks)), shards)):
         writer = ShardWriter(folder, number, vocabulary_size, 40)
         for i in part:
@@ -197,18 +197,33 @@ def test_reading_needs_no_tensorflow(tmp_path):
 
 
 def test_the_two_parts_of_a_split_are_the_whole(tmp_path):
-    sequences = write_records(tmp_path)
+    sequences = write_records(tmp_path, num_sequences=(300, 200), shards=2)
     whole = Records.open(tmp_path)
-    kept, held_out = whole.split(0.2)
-    assert (len(kept), len(held_out)) == (12, 3)
-    both = np.concatenate([kept.gather(np.arange(12)), held_out.gather(np.arange(3))])
-    np.testing.assert_array_equal(both, whole.gather(np.arange(15)))
-    assert kept.num_tokens == sum(map(len, sequences[:12]))
-    assert held_out.num_tokens == sum(map(len, sequences[12:]))
-    assert held_out.lengths(np.array([0, -1])).tolist() == [len(sequences[12]), 0]
+    kept, held_out = whole.split(0.1)
+    assert (len(kept), len(held_out)) == (450, 50)
+    rows = np.concatenate([kept.gather(np.arange(450)), held_out.gather(np.arange(50))])
+    assert sorted(map(bytes, rows)) == sorted(map(bytes, whole.gather(np.arange(500))))
+    assert kept.num_tokens + held_out.num_tokens == whole.num_tokens == sum(map(len, sequences))
+    assert held_out.num_tokens == held_out.lengths(np.arange(50)).sum()
     with pytest.raises(IndexError):
-        held_out.gather(np.array([3]))
+        held_out.gather(np.array([50]))
     assert len(held_out.split(0.5)[1].split(0.01)[1]) == 1
+
+
+def test_held_out_blocks_are_spread_over_the_corpus(tmp_path):
+    write_records(tmp_path, num_sequences=(300, 200), shards=2)
+    _, held_out = Records.open(tmp_path).split(0.1)
+    starts = [0, 160, 320, 480]
+    expected = [*range(0, 16), *range(160, 176), *range(320, 336), 480, 481]
+    assert held_out._rows.tolist() == expected and starts == expected[::16]
+
+
+def test_identity_is_that_of_the_content(tmp_path):
+    write_records(tmp_path / "a")
+    write_records(tmp_path / "b")
+    write_records(tmp_path / "c", num_sequences=(5, 0, 7, 4))
+    a, b, c = (Records.open(tmp_path / name).identity for name in "abc")
+    assert a == b != c
 
 
 def test_a_single_sequence_cannot_be_split(tmp_path):

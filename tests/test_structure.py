@@ -22,7 +22,7 @@ LAYERS = (
     ("encoder", "data.masking", "data.prepare", "data.vocabulary"),
     ("losses", "optimization", "throughput", "data.packing", "data.text"),
     ("data.shards", "runtime"),
-    ("data.records", "data.hashing", "tokenizer", "whole_folder"),
+    ("data.records", "data.hashing", "tokenizer", "atomic_writes"),
     ("config",),
     ("architecture", "config_file", "assets", "sample.corpus"),
     ("errors", "version"),

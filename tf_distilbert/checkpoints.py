@@ -15,9 +15,9 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from tf_distilbert.atomic_writes import whole_folder
 from tf_distilbert.errors import UserError
 from tf_distilbert.trainer import MaskedMeanTrainer
-from tf_distilbert.whole_folder import whole_folder
 
 
 class Checkpoints:
@@ -26,11 +26,12 @@ class Checkpoints:
     Args:
         folder: where they lie.
         trainer: compiled; what is saved and restored.
+        data: what it learns from; see `Records.identity`.
         keep: how many of the newest stay.
     """
 
-    def __init__(self, folder: Path, trainer: MaskedMeanTrainer, keep: int) -> None:
-        self.folder, self.trainer, self.keep = folder, trainer, keep
+    def __init__(self, folder: Path, trainer: MaskedMeanTrainer, data: str, keep: int) -> None:
+        self.folder, self.trainer, self.data, self.keep = folder, trainer, data, keep
 
     def save(self, step: int) -> None:
         """Write a checkpoint and remove the oldest ones.
@@ -44,7 +45,9 @@ class Checkpoints:
         with whole_folder(self._folder_of(step)) as folder:
             tensors = {name: np.asarray(v.value) for name, v in _variables(self.trainer).items()}
             save_file(tensors, folder / "tensors.safetensors")
-            (folder / "state.json").write_text(json.dumps({"step": step}), "utf-8")
+            (folder / "state.json").write_text(
+                json.dumps({"step": step, "data": self.data}), "utf-8"
+            )
         for old in self.saved()[: -self.keep]:
             shutil.rmtree(old)
 
@@ -63,18 +66,24 @@ class Checkpoints:
             Its step; 0 if there is no checkpoint.
 
         Raises:
-            UserError: it is damaged, or of another model or optimizer.
+            UserError: it is damaged, or of another model, optimizer or text.
         """
         if not self.saved():
             return 0
         newest = self.saved()[-1]
         try:
             tensors = load_file(newest / "tensors.safetensors")
-            step = json.loads((newest / "state.json").read_text("utf-8"))["step"]
+            state = json.loads((newest / "state.json").read_text("utf-8"))
+            step, data = state["step"], state["data"]
         except (OSError, SafetensorError, ValueError, KeyError) as error:
             raise UserError(
                 f"{newest}: damaged ({error}); remove it to go on from the one before"
             ) from None
+        if data != self.data:
+            raise UserError(
+                f"{newest}: was trained on other text, which has changed since; bring the old text "
+                "back, or start again with --overwrite"
+            )
         variables = _variables(self.trainer)
         shapes = {name: tuple(v.shape) for name, v in variables.items()}
         if {name: tensor.shape for name, tensor in tensors.items()} != shapes:

@@ -73,7 +73,8 @@ class MaskingConfig:
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Where the text comes from. Either `text` or prepared `records`, for training and validation.
+    """Where the text comes from: `text` or prepared `records`; what is held out, likewise or by
+    `validation_share`.
 
     Attributes:
         text: files, globs, ``tfds:NAME`` or ``sample:train``; prepared once, cached beside the run.
@@ -85,7 +86,7 @@ class DataConfig:
             `pretrain` alone; a student has its teacher's.
         lower_case: whether a vocabulary given by `vocabulary` is uncased.
         sequence_length: tokens in a sequence, [CLS] and [SEP] included.
-        workers: threads that prepare text; all cores by default.
+        workers: threads that prepare text; one a core by default, at most 8.
         invalid_utf8: ``skip`` and count lines that are not UTF-8, or ``refuse`` them.
     """
 
@@ -117,6 +118,8 @@ class DataConfig:
         _check(0 <= share < 1, "data.validation_share", share, "in [0, 1)")
         if not self.text and not self.records:
             raise UserError("data.text is missing; give files of text, or data.records")
+        workers = self.workers
+        _check(workers is None or workers > 0, "data.workers", workers, "above 0, or null")
         _choice("data.invalid_utf8", self.invalid_utf8, ("skip", "refuse"))
         _check(self.sequence_length >= 16, "data.sequence_length", self.sequence_length, ">= 16")
 
@@ -237,6 +240,10 @@ class DistillConfig:
     train: TrainConfig
     student: StudentConfig = field(default_factory=StudentConfig)
     loss: LossConfig = field(default_factory=LossConfig)
+
+    def __post_init__(self) -> None:
+        if self.data.vocabulary is not None:
+            raise UserError("data.vocabulary is given, but a student has its teacher's; remove it")
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from tf_distilbert.atomic_writes import write_atomically
 from tf_distilbert.errors import explain_write_errors
 
 
@@ -52,8 +53,7 @@ class RunLog:
             return
         lines = self._path.read_text("utf-8").splitlines()
         kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
-        with explain_write_errors(self._path):
-            self._path.write_text("".join(line + "\n" for line in kept), "utf-8")
+        write_atomically(self._path, "".join(line + "\n" for line in kept).encode())
 
 
 def read_log(folder: Path, kind: str) -> list[dict]:

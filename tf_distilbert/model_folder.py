@@ -15,11 +15,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from tf_distilbert.architecture import DISTILBERT_EPSILON, Architecture
+from tf_distilbert.atomic_writes import whole_folder
 from tf_distilbert.errors import UserError
 from tf_distilbert.hf_weights import read_tensors, write_tensors
 from tf_distilbert.masked_language_model import MaskedLanguageModel
 from tf_distilbert.tokenizer import Tokenizer, check_vocabulary, read_vocabulary
-from tf_distilbert.whole_folder import whole_folder
 
 # Hugging Face's names of activations; its "gelu" is the one with erf.
 _ACTIVATIONS = {
@@ -81,7 +81,7 @@ def load_model(path: str | Path) -> MaskedLanguageModel:
         UserError: the folder or a file in it is missing, broken or of another kind; names it.
 
     Example:
-        >>> teacher = tf_distilbert.load_model("bert-base-uncased")
+        >>> teacher = tf_distilbert.load_model("hf://google-bert/bert-base-uncased")
         >>> teacher.architecture.num_layers
         12
     """
@@ -129,7 +129,7 @@ def resolve_folder(path: str | Path) -> Path:
     if name.startswith("hf://"):
         return _download(name)
     if not Path(path).is_dir():
-        raise UserError(f"{path}: no such model folder")
+        raise UserError(f"{path}: no such model folder; give its path, or hf://OWNER/NAME")
     return Path(path)
 
 
@@ -140,7 +140,7 @@ def _download(name: str) -> Path:
     try:
         return Path(snapshot_download(name.removeprefix("hf://"), allow_patterns=_FILES))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        reason = str(error).splitlines()[0]
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise UserError(
             f"{name}: cannot be fetched ({reason}); download the folder elsewhere and give its path"
         ) from None
@@ -187,19 +187,27 @@ def load_tokenizer(path: str | Path) -> Tokenizer:
         UserError: a file is missing or broken, or the tokenizer is no WordPiece.
     """
     path = Path(path)
-    fast = _read_json(path / "tokenizer.json") if (path / "tokenizer.json").exists() else {}
-    lower_case = (fast.get("normalizer") or {}).get("lowercase", True)
+    settings = {}
     if (path / "tokenizer_config.json").exists():
         settings = _read_json(path / "tokenizer_config.json")
-        lower_case = settings.get("do_lower_case", lower_case)
     if (path / "vocab.txt").exists():
-        return Tokenizer(read_vocabulary(path / "vocab.txt"), lower_case)
+        vocabulary = read_vocabulary(path / "vocab.txt")
+        return Tokenizer(vocabulary, settings.get("do_lower_case", True))
+    if not (path / "tokenizer.json").exists():
+        raise UserError(f"{path}: has neither a vocab.txt nor a tokenizer.json")
+    fast = _read_json(path / "tokenizer.json")
     model = fast.get("model") or {}
-    if model.get("type") != "WordPiece":
-        raise UserError(f"{path}: has neither a vocab.txt nor a tokenizer.json of type WordPiece")
-    ids = model["vocab"]
-    check_vocabulary(vocabulary := sorted(ids, key=ids.__getitem__), path / "tokenizer.json")
-    return Tokenizer(vocabulary, lower_case)
+    if model.get("type") != "WordPiece" or not isinstance(model.get("vocab"), dict):
+        raise UserError(f"{path / 'tokenizer.json'}: is of type {model.get('type')}, not WordPiece")
+    vocabulary = sorted(model["vocab"], key=model["vocab"].__getitem__)
+    check_vocabulary(vocabulary, path / "tokenizer.json")
+    return Tokenizer(vocabulary, settings.get("do_lower_case", _lower_case(fast.get("normalizer"))))
+
+
+def _lower_case(normalizer: dict | None) -> bool:
+    """Whether a normalizer of ``tokenizer.json``, or one of a sequence of them, folds case."""
+    parts = (normalizer or {}).get("normalizers", [normalizer or {}])
+    return any(part.get("lowercase", part.get("type") == "Lowercase") for part in parts)
 
 
 def _read_json(path: Path) -> dict:

@@ -2,6 +2,7 @@
 
 import statistics
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -37,10 +38,12 @@ def quickstart(
     """
     console = console or Console(highlight=False)
     teacher_folder = asset("saved_models/sample_teacher")
-    config = load_config(
-        DistillConfig,
-        asset("configs/quickstart.yaml"),
-        [f"teacher={teacher_folder}", f"output={output}", f"train.resume={resume}"],
+    config = load_config(DistillConfig, asset("configs/quickstart.yaml"))
+    config = replace(
+        config,
+        teacher=str(teacher_folder),
+        output=str(output),
+        train=replace(config.train, resume=resume),
     )
     console.print("[bold]Distilling the sample teacher[/bold] (a small BERT that knows some facts)")
     student_folder = distill(config, console)
@@ -55,7 +58,8 @@ def quickstart(
         f"accuracy. It is in {student_folder}, a folder that `transformers` opens, too.\n\n"
         "On your own text:\n"
         f'  tf-distilbert fill-mask --model {student_folder} "Rome is the capital of \\[MASK]."\n'
-        f"  tf-distilbert evaluate --model {student_folder} --teacher DIR --text FILE\n"
+        f"  tf-distilbert evaluate --model {student_folder} --teacher {teacher_folder} "
+        "--text FILE\n"
         f"  tf-distilbert distill {asset('configs/mini-english.yaml')} teacher=DIR data.text=FILE",
         soft_wrap=True,
     )

@@ -1,18 +1,20 @@
 """The folder of one run: resolved configuration, logs, checkpoints, model."""
 
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 
-import yaml
-
-from tf_distilbert.config_file import dump_config, read_yaml
+from tf_distilbert.atomic_writes import write_atomically
+from tf_distilbert.config_file import dump_config, parse_config, read_yaml
 from tf_distilbert.errors import UserError, explain_write_errors
 
-# Settings that may change between a run and its resumption: those that have no influence on the
-# result, and those that mend a run that diverged.
-_FREE = {
-    *("data.workers", "train.resume", "train.log_every", "train.validate_every"),
-    *("train.checkpoint_every", "train.keep_checkpoints", "train.validation_batch_size"),
+# What may change between a run and its resumption: what has no influence on the result, what has
+# none but rounding and dropout's draws, and what mends a run that diverged.
+_MAY_CHANGE = {
+    *("output", "data.workers", "train.resume", "train.strategy"),
+    *("train.log_every", "train.validate_every", "train.validation_batch_size"),
+    *("train.checkpoint_every", "train.keep_checkpoints"),
+    *("train.micro_batch_size", "train.jit_compile"),
     *("train.learning_rate", "train.clip_norm"),
 }
 
@@ -69,25 +71,26 @@ class RunDirectory:
             UserError: it cannot be written.
         """
         with explain_write_errors(self.path):
-            if resume == "overwrite":
-                self._delete_run()
+            if resume == "overwrite" and self.path.exists():
+                self._delete_results()
             self.path.mkdir(parents=True, exist_ok=True)
-            (self.path / "config.yaml").write_text(dump_config(config), encoding="utf-8")
+        write_atomically(self.path / "config.yaml", dump_config(config).encode())
 
-    def _delete_run(self) -> None:
-        for name in ("config.yaml", "log.jsonl"):
-            (self.path / name).unlink(missing_ok=True)
-        for name in ("tensorboard", "checkpoints", "model"):
-            shutil.rmtree(self.path / name, ignore_errors=True)
+    def _delete_results(self) -> None:
+        (self.path / "log.jsonl").unlink(missing_ok=True)
+        for folder in (self.path / "tensorboard", self.checkpoints, self.model):
+            if folder.exists():
+                shutil.rmtree(folder)
 
     def _check_same(self, config: object) -> None:
         path = self.path / "config.yaml"
-        before = _flat(read_yaml(path))
-        if not before:
-            raise UserError(f"{path}: is empty; choose another output, or --overwrite the run")
-        now = _flat(yaml.safe_load(dump_config(config)))
+        try:
+            before = _flat(asdict(parse_config(type(config), read_yaml(path))))
+        except UserError as error:
+            raise UserError(f"{path}: {error}".replace(f"{path}: {path}", str(path))) from None
+        now = _flat(asdict(config))
         for key in sorted(before.keys() | now.keys()):
-            if key not in _FREE and before.get(key) != now.get(key):
+            if key not in _MAY_CHANGE and before.get(key) != now.get(key):
                 raise UserError(
                     f"{self.path}: its run has {key} {before.get(key)}, now it is {now.get(key)}; "
                     "resume with the same settings or choose another output"

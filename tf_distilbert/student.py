@@ -59,7 +59,7 @@ def build_student(
         UserError: depth or layer map do not fit the teacher.
 
     Example:
-        >>> student = build_student(load_model("bert-base-uncased"), num_layers=6)
+        >>> student = build_student(load_model("hf://google-bert/bert-base-uncased"))
         >>> student.count_params()
         66985530
     """

@@ -114,7 +114,7 @@ def _train(
         config.learning_rate, math.ceil(config.warmup_share * total_steps), total_steps
     )
     trainer.compile(_optimizer(config, schedule), jit_compile=_jit_compile(config))
-    checkpoints = Checkpoints(run.checkpoints, trainer, config.keep_checkpoints)
+    checkpoints = Checkpoints(run.checkpoints, trainer, records.identity, config.keep_checkpoints)
     first_step = checkpoints.restore()
     batch_tokens = config.global_batch_size * records.num_tokens / records.num_sequences
     console.print(

@@ -24,13 +24,13 @@ import tensorflow as tf
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from tf_distilbert.atomic_writes import write_atomically
 from tf_distilbert.data.packing import drop_useless, mark_kinds, pack_documents, wrap_pieces
 from tf_distilbert.data.records import FORMAT_VERSION, Records
 from tf_distilbert.data.shards import (
     EncodedBlock,
     ShardWriter,
     read_whole_shards,
-    write_atomically,
     write_json,
     write_manifest,
 )

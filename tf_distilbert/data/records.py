@@ -33,6 +33,9 @@ from tf_distilbert.errors import UserError
 FORMAT_VERSION = 1
 INDEX_DTYPE = np.dtype([("offset", "<u8"), ("length", "<u4"), ("crc32", "<u4")])
 
+HELD_OUT_BLOCK = 16
+"""Sequences that `Records.split` holds out side by side."""
+
 
 def token_dtype(vocabulary_size: int) -> np.dtype:
     """The type of the ids on disk: uint16 where the vocabulary fits it, else int32."""
@@ -73,11 +76,11 @@ class Records:
         self.vocabulary_sha256: str = manifest["vocabulary_sha256"]
         self.lower_case: bool = manifest["lower_case"]
         self.pad_id: int = manifest["pad_id"]
-        self._first = 0
         self._dtype = token_dtype(self.vocabulary_size)
         shards = manifest["shards"]
         self._shards = [_map_shard(path / s["name"], s["num_bytes"]) for s in shards]
         self._index = np.concatenate([self._read_index(i) for i in range(len(shards))])
+        self._rows = np.arange(self.num_sequences)
         self._ends = np.cumsum([s["num_sequences"] for s in shards])
         self.token_counts = _load_array(path / "token_counts.npy")
 
@@ -117,26 +120,40 @@ class Records:
         return text.removesuffix("\n").split("\n")
 
     def split(self, share: float) -> tuple["Records", "Records"]:
-        """Give all but the last sequences, and the last: two views, disjoint but for one document.
+        """Give two views: the most, and a share that is held out.
+
+        Held out are blocks of neighbours, spread evenly over the corpus, so that every source has
+        its part and few documents are in both.
 
         Args:
-            share: of the second part, at least one sequence and not all.
+            share: of the second part, at least one sequence and not all. The attribute
+                `token_counts` of both stays that of the whole.
 
         Raises:
             UserError: there is a single sequence.
         """
         if len(self) < 2:
             raise UserError(f"{self.path}: has a single sequence, there is nothing to hold out")
-        last = min(max(1, round(share * len(self))), len(self) - 1)
-        return self._part(0, len(self) - last), self._part(len(self) - last, len(self))
+        number = min(max(1, round(share * len(self))), len(self) - 1)
+        held_out = np.zeros(len(self), bool)
+        # Of every block of consecutive held-out ranks the first sets where the whole block lies.
+        ranks = np.arange(number)
+        first = ranks // HELD_OUT_BLOCK * HELD_OUT_BLOCK
+        held_out[first * len(self) // number + ranks - first] = True
+        return self._view(~held_out), self._view(held_out)
 
-    def _part(self, start: int, stop: int) -> "Records":
-        part = copy.copy(self)
-        part._first = self._first + start
-        part.num_sequences = stop - start
-        lengths = self._index["length"][part._first : part._first + part.num_sequences]
-        part.num_tokens = int(lengths.sum())
-        return part
+    def _view(self, chosen: np.ndarray) -> "Records":
+        view = copy.copy(self)
+        view._rows = self._rows[chosen]
+        view.num_sequences = len(view._rows)
+        view.num_tokens = int(self._index["length"][view._rows].sum())
+        return view
+
+    @property
+    def identity(self) -> str:
+        """Tell these sequences from others: the same text, prepared anew, has the same."""
+        counts = zlib.crc32(self.token_counts.astype(np.int64).tobytes())
+        return f"{self.vocabulary_sha256[:12]}-{self.num_sequences}-{self.num_tokens}-{counts:08x}"
 
     def lengths(self, indices: np.ndarray) -> np.ndarray:
         """Tokens of the given sequences, 0 for an index of -1: int64 [n] to int32 [n]."""
@@ -173,7 +190,7 @@ class Records:
         indices = np.asarray(indices, np.int64)
         if indices.size and not -1 <= indices.min() <= indices.max() < self.num_sequences:
             raise IndexError(f"sequence indices must be in -1 .. {self.num_sequences - 1}")
-        return np.where(indices < 0, -1, indices + self._first)
+        return np.where(indices < 0, -1, self._rows[indices])
 
     def _damaged(self, sequence: int, number: int, offset: int) -> UserError:
         shard = self.manifest["shards"][number]

@@ -7,7 +7,6 @@ What it leaves out: which block goes to which shard; `prepare.py` decides that.
 """
 
 import json
-import os
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tf_distilbert.atomic_writes import publish, write_atomically
 from tf_distilbert.data.records import FORMAT_VERSION, INDEX_DTYPE, shard_path, token_dtype
 from tf_distilbert.errors import explain_write_errors
 
@@ -26,31 +26,6 @@ HISTOGRAM_BIN = 32
 """Width of a bin of the length histogram, in tokens: bin i counts 32 i < length <= 32 (i + 1)."""
 
 _HEADER_BYTES, _FOOTER_BYTES = 12, 4  # TFRecord framing: length and its CRC; CRC of the data
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that it is there whole or not at all, whenever the machine stops.
-
-    Raises:
-        UserError: it cannot be written; the message has the reason.
-    """
-    partial = path.with_name(path.name + ".partial")
-    with explain_write_errors(path):
-        with open(partial, "wb") as file:
-            file.write(content)
-        _publish(partial, path)
-
-
-def _publish(partial: Path, path: Path) -> None:
-    """Give a closed file its final name once its bytes are on the disk."""
-    for synced, flags in ((partial, os.O_RDWR), (path.parent, os.O_RDONLY)):
-        descriptor = os.open(synced, flags)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        if synced == partial:
-            os.replace(partial, path)
 
 
 def write_json(path: Path, value: dict[str, Any]) -> None:
@@ -63,7 +38,7 @@ def _write_array(path: Path, array: np.ndarray) -> None:
     with explain_write_errors(path):
         with open(partial, "wb") as file:
             np.save(file, array)
-        _publish(partial, path)
+        publish(partial, path)
 
 
 @dataclass
@@ -168,7 +143,7 @@ class ShardWriter:
         """
         with self._explain_write_errors():
             self._file.close()
-            _publish(self._partial, self._path)
+            publish(self._partial, self._path)
         self.summary.num_bytes = self._position
         folder = self._path.parent
         index = np.array(self._index, INDEX_DTYPE)

@@ -24,7 +24,7 @@ from pathlib import Path
 
 from tokenizers import BertWordPieceTokenizer
 
-from tf_distilbert.data.shards import write_atomically
+from tf_distilbert.atomic_writes import write_atomically
 from tf_distilbert.data.text import read_blocks
 from tf_distilbert.errors import UserError
 from tf_distilbert.tokenizer import SPECIAL_TOKENS
