@@ -15,6 +15,7 @@ from safetensors.numpy import load_file, save_file
 import tf_distilbert
 from tf_distilbert import checkpoints, logs, model_folder, train
 from tf_distilbert.cli import main
+from tf_distilbert.errors import explain_write_errors
 
 
 def run(*arguments):
@@ -355,7 +356,9 @@ def test_a_hub_that_cannot_be_reached(refused, config, monkeypatch):
         raise huggingface_hub.errors.LocalEntryNotFoundError("no network\nat all")
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", fail)
-    message = r"hf://a/b: cannot be fetched \(no network\); download the folder elsewhere and give"
+    message = (
+        r"hf://a/b: cannot be fetched \(no network at all\); download the folder elsewhere and give"
+    )
     refused("distill", config, "teacher=hf://a/b", message=message)
 
 
@@ -536,9 +539,14 @@ def no_space(*_, **__):
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
+def no_space_for_config(path, _):
+    with explain_write_errors(path):
+        no_space()
+
+
 def test_a_disk_that_is_full_when_the_run_begins(refused, config, tmp_path, monkeypatch):
-    monkeypatch.setattr("pathlib.Path.write_text", no_space)
-    message = r"run: cannot be written \(No space left on device\)"
+    monkeypatch.setattr("tf_distilbert.run_directory.write_atomically", no_space_for_config)
+    message = r"run/config\.yaml: cannot be written \(No space left on device\)"
     refused("distill", config, message=message, after_start=True)
     assert not (tmp_path / "run" / "config.yaml").exists()
 

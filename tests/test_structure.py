@@ -84,6 +84,6 @@ def test_files_stay_small(path):
 
 
 def test_configurations_stay_out_of_the_parts():
-    entry_points = {"cli", "train", "quickstart", "run_data"}
+    entry_points = {"cli", "train", "quickstart", "run_data", "run_directory"}
     users = {module_name(p) for p in FILES if "config" in set(imports(p))}
     assert users <= entry_points

@@ -56,7 +56,6 @@ def _parser() -> argparse.ArgumentParser:
         description="Distil a BERT teacher into a DistilBERT student with Keras and TensorFlow.",
     )
     parser.add_argument("--version", action="version", version=__version__)
-    parser.set_defaults(debug=False)
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
 
     verb = _verb(verbs, "quickstart", _quickstart, "distil the sample teacher that comes along")
@@ -77,7 +76,9 @@ def _parser() -> argparse.ArgumentParser:
         "--sequence-length", type=int, default=512, metavar="N", help="tokens; default: %(default)s"
     )
     verb.add_argument("--cased", action="store_true", help="the vocabulary is cased")
-    verb.add_argument("--workers", type=int, metavar="N", help="threads; default: all cores")
+    verb.add_argument(
+        "--workers", type=int, metavar="N", help="threads; default: one a core, at most 8"
+    )
     verb.add_argument(
         "--cross-documents", action="store_true", help="let a sequence span several documents"
     )
@@ -143,7 +144,7 @@ def _add_text(verb: argparse.ArgumentParser) -> None:
 def _add_resume(verb: argparse.ArgumentParser) -> None:
     group = verb.add_mutually_exclusive_group()
     for flag, value, what in (
-        ("--resume", "auto", "go on with the run that is there"),
+        ("--resume", "auto", "go on with the run that is there, if any"),
         ("--overwrite", "overwrite", "delete the run that is there"),
     ):
         group.add_argument(flag, dest="resume", action="store_const", const=value, help=what)
@@ -227,7 +228,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     for name, value in figures.items():
         print(f"{name:20} {value:,}" if isinstance(value, int) else f"{name:20} {value:.6f}")
     if options.json:
-        with explain_write_errors(Path(options.json)):  # not beside it: it may be a device
+        with explain_write_errors(Path(options.json)):  # in place: it may be /dev/stdout
             Path(options.json).write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
 
 

@@ -11,7 +11,7 @@ Left out on purpose: losses between inner layers, and causal language models.
 
 Dimensions: B batch, S sequence, P prediction slots, N = B·S or B·P rows, D hidden, V vocabulary.
 
-Source: Sanh et al. 2019, section 3; the weights 5/2/1 and T = 2 are the authors' (their issue
+Source: Sanh et al. 2019, section 2; the weights 5/2/1 and T = 2 are the authors' (their issue
 thread 2013), the paper does not print them.
 """
 
@@ -84,22 +84,20 @@ class Distiller(MaskedMeanTrainer):
         # A closure: as an attribute, or behind a property, Keras would save the teacher too.
         self._teacher = lambda: teacher
         self.temperature = temperature
-        self.distillation_positions = distillation_positions
         self.term_weights = {name: weight for name, weight in weights.items() if weight}
-        self.built = True
-
-    @property
-    def averaged_over(self) -> dict[str, str]:
-        """What each figure in the logs is a mean over: all real tokens, or the predicted ones."""
-        compared = "tokens" if self.distillation_positions == "all" else "predictions"
-        terms = {
+        # The logits of all positions are made only for a term that compares them.
+        compares = {"distillation_loss", "mse_loss"} & self.term_weights.keys()
+        self._compares_all = distillation_positions == "all" and bool(compares)
+        compared = "tokens" if self._compares_all else "predictions"
+        averaged_over = {
             "distillation_loss": compared,
             "mlm_loss": "predictions",
             "cosine_loss": "tokens",
             "mse_loss": compared,
         }
         measures = {"mlm_accuracy": "predictions", "teacher_agreement": "predictions"}
-        return {name: terms[name] for name in self.term_weights} | measures
+        self.averaged_over = {name: averaged_over[name] for name in self.term_weights} | measures
+        self.built = True
 
     def call(self, inputs: Mapping[str, Tensor], training: bool = False) -> Tensor:
         """Give the student's logits; see `MaskedLanguageModel`."""
@@ -108,51 +106,45 @@ class Distiller(MaskedMeanTrainer):
     def per_token(self, batch: Batch, training: bool) -> dict[str, Tensor]:
         """Compute every term and measure; see `MaskedMeanTrainer.per_token`."""
         inputs, mask_ids, _ = batch
-        teacher_hidden = ops.stop_gradient(self._teacher().hidden_states(inputs)[-1])
+        teacher, positions = self._teacher(), inputs["mask_positions"]
+        teacher_hidden = ops.stop_gradient(teacher.hidden_states(inputs)[-1])
         student_hidden = self.student.hidden_states(inputs, training=training)[-1]
-        compared, masked = self._predict(inputs, student_hidden, teacher_hidden)
-
-        student_guess, teacher_guess = (ops.argmax(logits, axis=-1) for logits in masked)
+        student_logits, student_masked = self._predict(self.student, student_hidden, positions)
+        teacher_logits, teacher_masked = map(
+            ops.stop_gradient, self._predict(teacher, teacher_hidden, positions)
+        )
+        student_guess = ops.argmax(student_masked, axis=-1)
+        teacher_guess = ops.argmax(teacher_masked, axis=-1)
         mask_ids = ops.cast(ops.ravel(mask_ids), student_guess.dtype)
         values = {
             "mlm_accuracy": student_guess == mask_ids,
             "teacher_agreement": student_guess == teacher_guess,
         }
         if "distillation_loss" in self.term_weights:
-            values["distillation_loss"] = distillation_loss(*compared, self.temperature)
+            values["distillation_loss"] = distillation_loss(
+                student_logits, teacher_logits, self.temperature
+            )
         if "mlm_loss" in self.term_weights:
-            values["mlm_loss"] = masked_lm_loss(masked[0], mask_ids)
+            values["mlm_loss"] = masked_lm_loss(student_masked, mask_ids)
         if "cosine_loss" in self.term_weights:
             values["cosine_loss"] = ops.ravel(cosine_loss(student_hidden, teacher_hidden))
         if "mse_loss" in self.term_weights:
-            values["mse_loss"] = logits_mse_loss(*compared)
+            values["mse_loss"] = logits_mse_loss(student_logits, teacher_logits)
         return values
 
     def _predict(
-        self, inputs: Mapping[str, Tensor], student_hidden: Tensor, teacher_hidden: Tensor
-    ) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-        """Give (student, teacher) logits where they are compared, and where words are masked."""
-        positions = inputs["mask_positions"]
-        if self.distillation_positions == "masked":
-            masked = (
-                self.student.logits(gather_positions(student_hidden, positions)),
-                ops.stop_gradient(
-                    self._teacher().logits(gather_positions(teacher_hidden, positions))
-                ),
-            )
+        self, model: MaskedLanguageModel, hidden: Tensor, positions: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Give logits where the models are compared, [N, V], and where words are masked, [B·P, V].
+
+        The masked rows are among all rows; picking them is cheaper than predicting them again.
+        """
+        if not self._compares_all:
+            masked = model.logits(gather_positions(hidden, positions))
             return masked, masked
-        pairs = ((self.student, student_hidden), (self._teacher(), teacher_hidden))
-        student_logits, teacher_logits = (
-            model.logits(ops.reshape(hidden, (-1, hidden.shape[-1]))) for model, hidden in pairs
-        )
-        teacher_logits = ops.stop_gradient(teacher_logits)
-        # The masked rows are among these; picking them is cheaper than predicting them again.
-        shape = (*ops.shape(inputs["token_ids"]), student_logits.shape[-1])
-        masked = tuple(
-            gather_positions(ops.reshape(logits, shape), positions)
-            for logits in (student_logits, teacher_logits)
-        )
-        return (student_logits, teacher_logits), masked
+        logits = model.logits(ops.reshape(hidden, (-1, hidden.shape[-1])))
+        by_sequence = ops.reshape(logits, (*ops.shape(hidden)[:2], logits.shape[-1]))
+        return logits, gather_positions(by_sequence, positions)
 
 
 def _check_numbers(weights: Mapping[str, float], temperature: float, positions: str) -> None:

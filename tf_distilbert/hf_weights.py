@@ -1,8 +1,9 @@
 """Names of weights: ours beside Hugging Face's, one table for reading and for writing.
 
-A row names one of our variables and the tensor it is stored as. ``{i}`` stands for a layer's
-number. ``[k]`` picks the k-th of three equal parts along the last axis: query, key and value are
-one matrix here. Kernels are stored transposed (PyTorch's ``Linear`` keeps [out, in]).
+A row names one of our variables and the tensor it is stored as. ``block/`` and ``layer.`` stand
+for the beginning of every layer's names. ``[k]`` picks the k-th of three equal parts along the
+last axis: query, key and value are one matrix here. Kernels are stored transposed (PyTorch's
+``Linear`` keeps [out, in]).
 """
 
 import re

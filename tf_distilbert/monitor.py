@@ -78,7 +78,7 @@ class Monitor(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Measure where a new run starts from."""
-        if self.validation and self.step == 0:
+        if self.validation is not None and self.step == 0:
             self.validate()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
@@ -86,7 +86,7 @@ class Monitor(keras.callbacks.Callback):
         self.step += 1
         if not math.isfinite(logs["loss"]) or not math.isfinite(logs["gradient_norm"]):
             self.stop_on_non_finite_loss()
-        validates = self.validation and self._is_due(self.validate_every)
+        validates = self.validation is not None and self._is_due(self.validate_every)
         if validates or self._is_due(self.log_every):  # validating starts new means
             self.report({name: float(value) for name, value in logs.items()})
         self.progress.update(self.task, completed=self.step)

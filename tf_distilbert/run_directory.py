@@ -5,6 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from tf_distilbert.atomic_writes import write_atomically
+from tf_distilbert.config import DistillConfig, PretrainConfig
 from tf_distilbert.config_file import dump_config, parse_config, read_yaml
 from tf_distilbert.errors import UserError, explain_write_errors
 
@@ -39,30 +40,29 @@ class RunDirectory:
         self.checkpoints = self.path / "checkpoints"
         self.data = self.path.with_name(self.path.name + "-data")
 
-    def check(self, config: object, resume: str) -> None:
+    def check(self, config: DistillConfig | PretrainConfig) -> None:
         """See whether the run may start, before anything else takes time; writes nothing.
 
         Args:
-            config: the run's configuration.
-            resume: ``never``, ``auto`` or ``overwrite``; see `TrainConfig`.
+            config: the run's configuration; its `train.resume` decides about a run that is there.
 
         Raises:
-            UserError: the folder holds a run and `resume` is ``never``; holds a run with other
-                settings and `resume` is ``auto``; or holds something else.
+            UserError: the folder holds a run and `train.resume` is ``never``; holds a run with
+                other settings and it is ``auto``; or holds something else.
         """
         if not self.path.exists() or (self.path.is_dir() and not any(self.path.iterdir())):
             return
         if not (self.path / "config.yaml").exists():
             raise UserError(f"{self.path}: exists and is not a run; choose another output")
-        if resume == "never":
+        if config.train.resume == "never":
             raise UserError(
                 f"{self.path}: holds a run already; add --resume to go on with it, "
                 "--overwrite to delete it, or choose another output"
             )
-        if resume == "auto":
+        if config.train.resume == "auto":
             self._check_same(config)
 
-    def create(self, config: object, resume: str) -> None:
+    def create(self, config: DistillConfig | PretrainConfig) -> None:
         """Make the folder and write ``config.yaml``; with ``overwrite`` delete the old run first.
 
         What is not a run's own stays.
@@ -71,7 +71,7 @@ class RunDirectory:
             UserError: it cannot be written.
         """
         with explain_write_errors(self.path):
-            if resume == "overwrite" and self.path.exists():
+            if config.train.resume == "overwrite" and self.path.exists():
                 self._delete_results()
             self.path.mkdir(parents=True, exist_ok=True)
         write_atomically(self.path / "config.yaml", dump_config(config).encode())
@@ -82,7 +82,7 @@ class RunDirectory:
             if folder.exists():
                 shutil.rmtree(folder)
 
-    def _check_same(self, config: object) -> None:
+    def _check_same(self, config: DistillConfig | PretrainConfig) -> None:
         path = self.path / "config.yaml"
         try:
             before = _flat(asdict(parse_config(type(config), read_yaml(path))))

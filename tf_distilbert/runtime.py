@@ -45,7 +45,7 @@ def import_tensorflow() -> None:
         )
 
 
-def start(precision: str, seed: int) -> None:
+def set_precision_and_seed(precision: str, seed: int) -> None:
     """Set the precision of all models made from now on, and the seed of all random numbers.
 
     Args:

@@ -1,6 +1,6 @@
 """The student: DistilBERT's architecture at half the teacher's depth, started from its weights.
 
-Source: Sanh et al. 2019, section 2 (no token-type embeddings, no pooler, one layer out of two) and
+Source: Sanh et al. 2019, section 3 (no token-type embeddings, no pooler, one layer out of two) and
 the reference's layer list 0, 2, 4, 7, 9, 11, which is even spacing from first to last, rounded.
 """
 

@@ -9,7 +9,7 @@ class Throughput(keras.callbacks.Callback):
     """Replaces the metric `tokens` (a running sum) by `tokens_per_second` in the logs.
 
     The clock runs from the epoch's first batch, or from `restart`, to the last batch: the time of
-    a validation at the epoch's end does not count.
+    a validation at the epoch's end does not count, that of writing a checkpoint does.
     """
 
     def restart(self) -> None:

@@ -48,6 +48,11 @@ def check_vocabulary(tokens: Sequence[str], path: Path) -> None:
         raise UserError(f"{path}: lacks {', '.join(missing)}; a BERT vocabulary needs them all")
 
 
+def special_ids(vocabulary: Sequence[str]) -> tuple[int, ...]:
+    """Give the ids of [PAD], [UNK], [CLS], [SEP], [MASK], in that order."""
+    return tuple(vocabulary.index(token) for token in SPECIAL_TOKENS)
+
+
 def vocabulary_sha256(vocabulary: Sequence[str]) -> str:
     """The fingerprint by which shards, teacher and student know that they share a vocabulary."""
     return hashlib.sha256("\n".join(vocabulary).encode("utf-8")).hexdigest()
@@ -70,10 +75,8 @@ class Tokenizer(tf.Module):
         super().__init__(name="tokenizer")
         self.vocabulary = tuple(vocabulary)
         self.lower_case = lower_case
-        ids = {token: i for i, token in enumerate(self.vocabulary)}
-        self.pad_id, self.unknown_id, self.start_id, self.end_id, self.mask_id = (
-            ids[token] for token in SPECIAL_TOKENS
-        )
+        self.special_ids = special_ids(self.vocabulary)
+        self.pad_id, self.unknown_id, self.start_id, self.end_id, self.mask_id = self.special_ids
         self.sha256 = vocabulary_sha256(self.vocabulary)
         self._word_piece = tf_text.FastBertTokenizer(
             vocab=list(self.vocabulary),
@@ -86,11 +89,6 @@ class Tokenizer(tf.Module):
     def from_file(cls, path: str | Path, lower_case: bool = True) -> "Tokenizer":
         """Read a ``vocab.txt``; see `read_vocabulary` for what is refused."""
         return cls(read_vocabulary(path), lower_case)
-
-    @property
-    def special_ids(self) -> tuple[int, ...]:
-        """Ids of [PAD], [UNK], [CLS], [SEP], [MASK], in that order."""
-        return (self.pad_id, self.unknown_id, self.start_id, self.end_id, self.mask_id)
 
     def tokenize(self, texts: tf.Tensor | Sequence[str]) -> tf.RaggedTensor:
         """Give each text's word pieces, no special tokens: string [B] to ragged int32 [B, None]."""

@@ -17,7 +17,6 @@ from tf_distilbert.architecture import Architecture
 from tf_distilbert.checkpoints import Checkpoints
 from tf_distilbert.config import (
     DistillConfig,
-    MaskingConfig,
     PretrainConfig,
     TrainConfig,
     resolve_steps,
@@ -57,17 +56,17 @@ def distill(config: DistillConfig, console: Console | None = None) -> Path:
     """
     console = console or Console(stderr=True)
     run = RunDirectory(config.output)
-    run.check(config, config.train.resume)
-    runtime.start(config.train.precision, config.train.seed)
+    run.check(config)
+    runtime.set_precision_and_seed(config.train.precision, config.train.seed)
     teacher = load_model(config.teacher)
+    teacher.check_length(config.data.sequence_length)
     student = build_student(teacher, **asdict(config.student))
     distiller = Distiller(
         teacher, student, micro_batches=config.train.micro_batches, **asdict(config.loss)
     )
-    teacher.check_length(config.data.sequence_length)
-    data = load_data(config.data, teacher.tokenizer, run.data)
-    run.create(config, config.train.resume)
-    _train(distiller, data, config.train, config.data.masking, run, console)
+    records, held_out = load_data(config.data, teacher.tokenizer, run.data)
+    run.create(config)
+    _train(distiller, records, held_out, config, run, console)
     return _finish(student, run, console)
 
 
@@ -86,49 +85,49 @@ def pretrain(config: PretrainConfig, console: Console | None = None) -> Path:
     """
     console = console or Console(stderr=True)
     run = RunDirectory(config.output)
-    run.check(config, config.train.resume)
-    runtime.start(config.train.precision, config.train.seed)
+    run.check(config)
+    runtime.set_precision_and_seed(config.train.precision, config.train.seed)
     tokenizer = load_or_learn_vocabulary(config.data, run.data)
-    data = load_data(config.data, tokenizer, run.data)
+    records, held_out = load_data(config.data, tokenizer, run.data)
     architecture = Architecture(len(tokenizer.vocabulary), **asdict(config.model))
     model = MaskedLanguageModel(architecture, tokenizer)
-    _start_from_frequencies(model, data[0])
-    run.create(config, config.train.resume)
+    _start_from_frequencies(model, records)
+    run.create(config)
     trainer = MaskedLMPretrainer(model, micro_batches=config.train.micro_batches)
-    _train(trainer, data, config.train, config.data.masking, run, console)
+    _train(trainer, records, held_out, config, run, console)
     return _finish(model, run, console)
 
 
 def _train(
     trainer: MaskedMeanTrainer,
-    data: tuple[Records, Records | None],
-    config: TrainConfig,
-    masking: MaskingConfig,
+    records: Records,
+    held_out: Records | None,
+    config: DistillConfig | PretrainConfig,
     run: RunDirectory,
     console: Console,
 ) -> None:
     """Train from the newest checkpoint, or from the start, to the last step."""
-    records, held_out = data
-    total_steps = resolve_steps(config, records.num_sequences, records.num_tokens)
+    train = config.train
+    total_steps = resolve_steps(train, records.num_sequences, records.num_tokens)
     schedule = WarmupThenDecay(
-        config.learning_rate, math.ceil(config.warmup_share * total_steps), total_steps
+        train.learning_rate, math.ceil(train.warmup_share * total_steps), total_steps
     )
-    trainer.compile(_optimizer(config, schedule), jit_compile=_jit_compile(config))
-    checkpoints = Checkpoints(run.checkpoints, trainer, records.identity, config.keep_checkpoints)
+    trainer.compile(_optimizer(train, schedule), jit_compile=_jit_compile(train))
+    checkpoints = Checkpoints(run.checkpoints, trainer, records.identity, train.keep_checkpoints)
     first_step = checkpoints.restore()
-    batch_tokens = config.global_batch_size * records.num_tokens / records.num_sequences
+    batch_tokens = train.global_batch_size * records.num_tokens / records.num_sequences
     console.print(
-        f"{total_steps - first_step:,} of {total_steps:,} steps of {config.global_batch_size} "
+        f"{total_steps - first_step:,} of {total_steps:,} steps of {train.global_batch_size} "
         f"sequences, about {batch_tokens:,.0f} tokens each"
     )
     if first_step >= total_steps:
         return
-    masker = TokenMasker.for_records(records, seed=config.seed, **asdict(masking))
+    masker = TokenMasker.for_records(records, seed=train.seed, **asdict(config.data.masking))
     stream = masked_lm_dataset(
         records,
         masker,
-        config.global_batch_size,
-        seed=config.seed,
+        train.global_batch_size,
+        seed=train.seed,
         first_step=first_step,
         num_steps=total_steps - first_step,
     )
@@ -140,12 +139,12 @@ def _train(
         schedule=schedule,
         first_step=first_step,
         total_steps=total_steps,
-        log_every=config.log_every,
-        validate_every=config.validate_every,
-        checkpoint_every=config.checkpoint_every,
-        validation=_validation(held_out, config),
+        log_every=train.log_every,
+        validate_every=train.validate_every,
+        checkpoint_every=train.checkpoint_every,
+        validation=_validation(held_out, train),
     )
-    # One long epoch: the monitor counts updates, and what passes over the data are is the stream's.
+    # One long Keras epoch: the monitor counts updates, the stream counts passes over the data.
     with log, monitor, reveal_user_errors():
         trainer.fit(stream, verbose=0, callbacks=[monitor])
 

@@ -83,11 +83,17 @@ class MaskedMeanTrainer(keras.Model):
         ]
 
     def fit(
-        self, x: Any = None, *args, callbacks: list | None = None, **kwargs
+        self,
+        x: Any = None,
+        *args,
+        callbacks: list | keras.callbacks.Callback | None = None,
+        **kwargs,
     ) -> keras.callbacks.History:
         """Train as `keras.Model.fit` does; the logs hold `tokens_per_second` too."""
         if isinstance(x, tf.data.Dataset):
             kwargs.setdefault("shuffle", False)  # Keras cannot, and warns of its own default
+        if isinstance(callbacks, keras.callbacks.Callback):
+            callbacks = [callbacks]
         return super().fit(x, *args, callbacks=[self._throughput, *(callbacks or [])], **kwargs)
 
     def start_new_means(self) -> None:

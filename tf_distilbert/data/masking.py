@@ -23,7 +23,8 @@ import tensorflow as tf
 
 from tf_distilbert.data.hashing import GAMMA, as_uint64, mix, to_uniform
 from tf_distilbert.data.records import Records
-from tf_distilbert.tokenizer import Tokenizer
+from tf_distilbert.errors import UserError
+from tf_distilbert.tokenizer import special_ids
 
 
 class TokenMasker:
@@ -60,6 +61,12 @@ class TokenMasker:
         whole_word: bool = False,
         seed: int = 0,
     ) -> None:
+        if not 0 < rate < 1:
+            raise UserError(f"rate is {rate}; it must be a share between 0 and 1")
+        if min(mask_share, random_share) < 0 or mask_share + random_share > 1 + 1e-9:
+            raise UserError(
+                f"mask_share {mask_share} and random_share {random_share} must add up to 1 at most"
+            )
         self.vocabulary_size = len(vocabulary)
         self.num_slots = math.ceil(rate * sequence_length)
         self.rate, self.mask_share, self.random_share = rate, mask_share, random_share
@@ -77,11 +84,11 @@ class TokenMasker:
     @classmethod
     def for_records(cls, records: Records, **options) -> "TokenMasker":
         """Make the masker that fits prepared records; options as in the class."""
-        tokenizer = Tokenizer(records.vocabulary, records.lower_case)
+        specials = special_ids(records.vocabulary)
         return cls(
             records.vocabulary,
-            tokenizer.special_ids,
-            tokenizer.mask_id,
+            specials,
+            specials[-1],
             records.sequence_length,
             token_counts=records.token_counts,
             **options,

@@ -134,13 +134,11 @@ def _claim_folder(output: Path, settings: dict[str, Any]) -> None:
     with explain_write_errors(output):
         output.mkdir(parents=True, exist_ok=True)
     path = output / "settings.json"
-    if not any(output.glob("records-*.json")):  # no shard that would be lost or mixed with others
-        if any(output.glob("records-*.tfrecord")) and not path.exists():
-            raise UserError(f"{output}: has shards but no settings.json; choose another --output")
+    if any(output.glob("records-*.tfrecord")) and not path.exists():
+        raise UserError(f"{output}: has shards but no settings.json; choose another --output")
+    if not any(output.glob("records-*.json")):  # no whole shard that would be lost or mixed
         write_json(path, settings)
         return
-    if not path.exists():
-        raise UserError(f"{output}: has shards but no settings.json; choose another --output")
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:

@@ -47,7 +47,7 @@ class EncodedBlock:
 
     Attributes:
         token_ids: ids of all sequences one after another, each [CLS] ... [SEP];
-            `token_dtype` [sum(lengths)].
+            int32 [sum(lengths)].
         lengths: tokens of each sequence, special tokens included; int64 [num_sequences].
         num_dropped: sequences left out, by reason.
         num_invalid_lines: lines that were no UTF-8 and were skipped.

@@ -44,7 +44,7 @@ class TextBlock:
         num_bytes: bytes of the paragraphs with one newline each.
         num_invalid_lines: lines (or records) that were not UTF-8 and were skipped.
         num_source_bytes: bytes read from the sources for this block. Over all blocks this is
-            `total_bytes`, also where the sources are compressed.
+            the sources' size, also where they are compressed.
     """
 
     documents: list[list[bytes]]
