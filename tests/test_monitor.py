@@ -1,0 +1,55 @@
+"""The monitor leaves the terminal as it was, also when training ends with an error."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from tf_distilbert.logs import RunLog, read_log
+from tf_distilbert.monitor import Monitor
+from tf_distilbert.optimization import WarmupThenDecay
+
+HIDE_CURSOR, SHOW_CURSOR = "\x1b[?25l", "\x1b[?25h"
+
+
+def make(folder, terminal):
+    return Monitor(
+        RunLog(folder, 0),
+        None,
+        Console(file=terminal, force_terminal=True),
+        schedule=WarmupThenDecay(1.0, 0, 10),
+        first_step=0,
+        total_steps=10,
+        log_every=1,
+        validate_every=5,
+        checkpoint_every=5,
+        validation=None,
+    )
+
+
+def test_the_cursor_comes_back_after_an_error(tmp_path):
+    terminal = io.StringIO()
+    with pytest.raises(ZeroDivisionError), make(tmp_path, terminal):
+        _ = 1 / 0
+    shown = terminal.getvalue()
+    assert shown.count(HIDE_CURSOR) == shown.count(SHOW_CURSOR) == 1
+
+
+def test_the_log_drops_what_a_resumed_run_writes_again(tmp_path):
+    for step in (1, 2, 3):
+        RunLog(tmp_path, step).write(step, "train", {"loss": float(step)})
+    (tmp_path / "log.jsonl").write_text((tmp_path / "log.jsonl").read_text() + '{"step": 4, "ki')
+    RunLog(tmp_path, 2).write(3, "train", {"loss": 0.5})
+    assert [(r["step"], r["loss"]) for r in read_log(tmp_path, "train")] == [
+        (1, 1.0),
+        (2, 2.0),
+        (3, 0.5),
+    ]
+
+
+def test_the_logged_rate_is_that_of_the_update_just_made(tmp_path):
+    monitor = make(tmp_path, io.StringIO())
+    monitor.set_model(type("Model", (), {"start_new_means": lambda self: None})())
+    with monitor:
+        monitor.on_train_batch_end(0, {"loss": 1.0, "gradient_norm": 1.0, "tokens_per_second": 9.0})
+    assert read_log(tmp_path, "train")[0]["learning_rate"] == 1.0
