@@ -31,12 +31,13 @@ def write_records(folder, num_sequences, num_shards=2):
         writer.close()
     settings = {
         "vocabulary_size": 100,
-        "vocabulary_sha256": "ab",
-        "lower_case": True,
+        "tokenizer_sha256": "ab",
+        "special_ids": [0, 1, 2, 3, 4],
+        "word_start": None,
         "sequence_length": LENGTH,
     }
     (folder / "vocab.txt").write_text("\n".join([*VOCABULARY, ""]))
-    write_manifest(folder, read_whole_shards(folder), settings, pad_id=0)
+    write_manifest(folder, read_whole_shards(folder), settings)
     return Records.open(folder)
 
 

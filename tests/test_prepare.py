@@ -12,15 +12,16 @@ from tf_distilbert.data import prepare as prepare_module
 from tf_distilbert.data.prepare import prepare
 from tf_distilbert.data.records import Records
 from tf_distilbert.errors import UserError
-from tf_distilbert.tokenizer import SPECIAL_TOKENS, Tokenizer
+from tf_distilbert.tokenization.tokenizer import BERT_TOKENS
+from tf_distilbert.tokenization.word_piece import WordPieceTokenizer
 
-VOCABULARY = [*SPECIAL_TOKENS, *"abcdefghijklmnopqrstuvwxyz.?!"]
+VOCABULARY = [*BERT_TOKENS, *"abcdefghijklmnopqrstuvwxyz.?!"]
 IDS = {token: i for i, token in enumerate(VOCABULARY)}
 
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    return Tokenizer(VOCABULARY)
+    return WordPieceTokenizer(VOCABULARY)
 
 
 def write_corpus(path, num_documents=3000, seed=0):
@@ -72,7 +73,7 @@ def test_a_corpus_worked_out_by_hand(tmp_path, tokenizer, capsys):
     assert records.manifest["num_invalid_lines"] == 1
     assert records.token_counts.tolist() == np.bincount(np.concatenate(rows), minlength=34).tolist()
     assert records.vocabulary == VOCABULARY
-    assert records.vocabulary_sha256 == tokenizer.sha256
+    assert records.tokenizer_sha256 == tokenizer.sha256
     assert "3 sequences, 40 tokens, 83.3% filled; dropped 4 short, 1 unknown; 1 invalid lines" in (
         capsys.readouterr().err
     )
@@ -118,9 +119,9 @@ def test_other_settings_are_refused(tmp_path, tokenizer):
     with pytest.raises(UserError, match="cross_documents: False there, True now"):
         make(source, output, tokenizer, cross_documents=True)
     with pytest.raises(UserError, match="vocabulary_size: 34 there, 35 now"):
-        make(source, output, Tokenizer([*VOCABULARY, "new"]))
-    with pytest.raises(UserError, match="lower_case"):
-        make(source, output, Tokenizer(VOCABULARY, lower_case=False))
+        make(source, output, WordPieceTokenizer([*VOCABULARY, "new"]))
+    with pytest.raises(UserError, match=r"'lower_case': True.* there, .*'lower_case': False.* now"):
+        make(source, output, WordPieceTokenizer(VOCABULARY, lower_case=False))
     source.write_text("longer" + source.read_text())
     (output / "manifest.json").unlink()  # unfinished work is held to its settings, too
     with pytest.raises(UserError, match="sources: other files, sizes or dates"):
@@ -142,7 +143,7 @@ def slow_append(*arguments):
     time.sleep(0.05)
     append(*arguments)
 t.prepare_module.ShardWriter.append = slow_append
-t.make(sys.argv[1], sys.argv[2], t.Tokenizer(t.VOCABULARY))
+t.make(sys.argv[1], sys.argv[2], t.WordPieceTokenizer(t.VOCABULARY))
 """
 
 
@@ -245,7 +246,7 @@ def test_real_text(tmp_path, shared):
     with open(shared / "data/wiki_en/wiki_en_12mb.txt", "rb") as file:
         source.write_bytes(file.read(3_000_000))
     vocabulary = shared / "data/vocab/bert-base-uncased-vocab.txt"
-    records = prepare([str(source)], Tokenizer.from_file(vocabulary), tmp_path / "out")
+    records = prepare([str(source)], WordPieceTokenizer.from_file(vocabulary), tmp_path / "out")
     rows = records.gather(np.arange(len(records)))
     assert (rows[:, 0] == 101).all()
     assert ((rows == 102).sum(axis=1) == 1).all()

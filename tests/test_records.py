@@ -31,11 +31,12 @@ def write_records(folder, vocabulary_size=1000, num_sequences=(5, 0, 7, 3), shar
         writer.close()
     settings = {
         "vocabulary_size": vocabulary_size,
-        "vocabulary_sha256": "ab",
-        "lower_case": True,
+        "tokenizer_sha256": "ab",
+        "special_ids": [9, 1, 2, 3, 4],
+        "word_start": None,
         "sequence_length": 40,
     }
-    write_manifest(folder, read_whole_shards(folder), settings, pad_id=9)
+    write_manifest(folder, read_whole_shards(folder), settings)
     return [
         sequence
         for block in blocks
@@ -91,7 +92,7 @@ def test_totals(tmp_path):
     short = sum(len(sequence) <= 32 for sequence in sequences)
     assert records.manifest["length_histogram"] == {"bin_width": 32, "counts": [short, 15 - short]}
     assert (records.sequence_length, records.vocabulary_size) == (40, 1000)
-    assert (records.vocabulary_sha256, records.lower_case, records.pad_id) == ("ab", True, 9)
+    assert (records.tokenizer_sha256, records.word_start, records.pad_id) == ("ab", None, 9)
 
 
 def test_vocabulary_keeps_odd_tokens(tmp_path):
@@ -158,7 +159,7 @@ def test_other_versions_and_missing_folders_are_refused(tmp_path):
     write_records(tmp_path)
     path = tmp_path / "manifest.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format_version": 7}))
-    with pytest.raises(UserError, match="has format 7, this program reads 1"):
+    with pytest.raises(UserError, match="has format 7, this program reads 2"):
         Records.open(tmp_path)
 
 

@@ -7,7 +7,8 @@ import pytest
 
 from tf_distilbert.data.vocabulary import learn_vocabulary
 from tf_distilbert.errors import UserError
-from tf_distilbert.tokenizer import SPECIAL_TOKENS, Tokenizer
+from tf_distilbert.tokenization.tokenizer import BERT_TOKENS
+from tf_distilbert.tokenization.word_piece import WordPieceTokenizer
 
 
 def write_corpus(path):
@@ -22,7 +23,7 @@ def write_corpus(path):
 
 def test_exactly_as_many_tokens_as_asked_for(tmp_path):
     vocabulary = learn_vocabulary([write_corpus(tmp_path / "a.txt")], 2000, tmp_path / "vocab.txt")
-    assert vocabulary[:5] == list(SPECIAL_TOKENS)
+    assert vocabulary[:5] == list(BERT_TOKENS)
     assert len(vocabulary) == len(set(vocabulary)) == 2000
     assert (tmp_path / "vocab.txt").read_text().split("\n") == [*vocabulary, ""]
     # Of 26 letters (é is e) and 1200 ideographs, the 1000 most frequent are kept.
@@ -36,7 +37,7 @@ def test_learns_the_frequent_words(tmp_path, capsys):
     vocabulary = learn_vocabulary([str(tmp_path / "a.txt")], 100, tmp_path / "vocab.txt")
     assert {"walking", "talking", "walks", "."} < set(vocabulary)
     assert f"only {len(vocabulary)} of 100 tokens" in capsys.readouterr().err
-    tokens = Tokenizer(vocabulary).tokenize(["WALKING walks talk."]).to_list()[0]
+    tokens = WordPieceTokenizer(vocabulary).tokenize(["WALKING walks talk."]).to_list()[0]
     assert [vocabulary[i] for i in tokens[:2]] == ["walking", "walks"]
     assert vocabulary.index("[UNK]") not in tokens
 

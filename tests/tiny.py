@@ -1,10 +1,12 @@
 """Tiny models, vocabularies and batches that the tests share."""
 
 import numpy as np
+from tokenizers.pre_tokenizers import ByteLevel
 
 from tf_distilbert.architecture import Architecture
 from tf_distilbert.masked_language_model import MaskedLanguageModel
-from tf_distilbert.tokenizer import Tokenizer
+from tf_distilbert.tokenization.byte_pair import BytePairTokenizer
+from tf_distilbert.tokenization.word_piece import WordPieceTokenizer
 
 WORDS = [
     *("the", "a", "of", "is", "in", "and", "city", "capital", "country", "paris", "rome"),
@@ -17,7 +19,7 @@ VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]
 
 
 def tokenizer():
-    return Tokenizer(VOCABULARY, lower_case=True)
+    return WordPieceTokenizer(VOCABULARY, lower_case=True)
 
 
 def architecture(**sizes):
@@ -42,6 +44,15 @@ def model(seed=0, **sizes):
     for variable in made.trainable_variables:
         noise = 0.2 * generator.standard_normal(variable.shape)
         variable.assign(noise + (variable.name == "gamma"))
+    return made
+
+
+def roberta(seed=0, **sizes):
+    """As `model`, a RoBERTa with its own tokenizer."""
+    tokenizer = byte_pair_tokenizer()
+    sizes = {"vocabulary_size": len(tokenizer.vocabulary), "layer_norm_epsilon": 1e-5, **sizes}
+    made = model(seed, family="roberta", num_segments=1, reserved_positions=2, **sizes)
+    made.tokenizer = tokenizer
     return made
 
 
@@ -81,3 +92,11 @@ def write_text(path, documents=40):
     text = "\n\n".join("\n".join(SENTENCES[i] for i in row) for row in chosen)
     path.write_text(text + "\n", encoding="utf-8")
     return path
+
+
+def byte_pair_tokenizer(**settings):
+    """All bytes as tokens, and a few merges."""
+    merges = [("t", "h"), ("th", "e"), ("Ġ", "c"), ("Ġc", "a"), ("Ġca", "t"), ("Ġ", "the")]
+    tokens = ["<s>", "<pad>", "</s>", "<unk>", *sorted(ByteLevel.alphabet())]
+    tokens += [*map("".join, merges), "<mask>"]
+    return BytePairTokenizer({token: i for i, token in enumerate(tokens)}, merges, **settings)

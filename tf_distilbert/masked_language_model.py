@@ -15,7 +15,7 @@ from tf_distilbert.encoder import Encoder, activate
 from tf_distilbert.errors import UserError
 
 if TYPE_CHECKING:  # it needs TensorFlow; the model runs on any backend
-    from tf_distilbert.tokenizer import Tokenizer
+    from tf_distilbert.tokenization.tokenizer import Tokenizer
 
 
 class MaskedLMHead(keras.layers.Layer):

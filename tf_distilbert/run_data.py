@@ -10,7 +10,8 @@ from tf_distilbert.data.records import Records
 from tf_distilbert.data.text import fingerprint
 from tf_distilbert.data.vocabulary import learn_vocabulary
 from tf_distilbert.errors import UserError, explain_write_errors
-from tf_distilbert.tokenizer import Tokenizer
+from tf_distilbert.tokenization.tokenizer import Tokenizer
+from tf_distilbert.tokenization.word_piece import WordPieceTokenizer
 
 
 def load_data(
@@ -45,7 +46,7 @@ def _open_or_prepare(
     folder: Path,
 ) -> Records:
     if records_path is None:
-        made_of = (tokenizer.sha256, tokenizer.lower_case, config.sequence_length)
+        made_of = (tokenizer.sha256, config.sequence_length)
         return prepare(
             text,
             tokenizer,
@@ -55,10 +56,10 @@ def _open_or_prepare(
             invalid_utf8=config.invalid_utf8,
         )
     records = Records.open(records_path)
-    if records.vocabulary_sha256 != tokenizer.sha256 or records.lower_case != tokenizer.lower_case:
+    if records.tokenizer_sha256 != tokenizer.sha256:
         raise UserError(
-            f"{records_path}: was made with another vocabulary than the model's; "
-            "prepare the text again with the model's vocab.txt"
+            f"{records_path}: was made with another tokenizer than the model's; "
+            "prepare the text again with the model's"
         )
     if records.sequence_length != config.sequence_length:
         raise UserError(
@@ -68,21 +69,21 @@ def _open_or_prepare(
     return records
 
 
-def load_or_learn_vocabulary(config: DataConfig, folder: Path) -> Tokenizer:
+def load_or_learn_vocabulary(config: DataConfig, folder: Path) -> WordPieceTokenizer:
     """Make a new model's tokenizer: from its ``vocab.txt``, or from one learnt from the text.
 
     Raises:
         UserError: the file, the size or the text is at fault.
     """
     if isinstance(config.vocabulary, str):
-        return Tokenizer.from_file(config.vocabulary, config.lower_case)
+        return WordPieceTokenizer.from_file(config.vocabulary, config.lower_case)
     digest = _digest(config.text, config.vocabulary, config.lower_case)
     path = folder / f"vocab-{digest}.txt"
     if not path.exists():
         with explain_write_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
         learn_vocabulary(config.text, config.vocabulary, path, lower_case=config.lower_case)
-    return Tokenizer.from_file(path, config.lower_case)
+    return WordPieceTokenizer.from_file(path, config.lower_case)
 
 
 def _digest(text: list[str], *facts: str | int | bool) -> str:

@@ -24,7 +24,6 @@ import tensorflow as tf
 from tf_distilbert.data.hashing import GAMMA, as_uint64, mix, to_uniform
 from tf_distilbert.data.records import Records
 from tf_distilbert.errors import UserError
-from tf_distilbert.tokenizer import special_ids
 
 
 class TokenMasker:
@@ -41,8 +40,9 @@ class TokenMasker:
             uniformly from the whole vocabulary; the rest stays as it is.
         token_counts: int [V], how often each token occurs; needed for smoothing.
         smoothing: choose a token with weight count^-smoothing (the reference: 0.7), 0 for uniform.
-        whole_word: choose whole words, i.e. a word piece together with its ``##`` continuations.
-            A word that would exceed the sequence's share is left out: the rate is met from below.
+        whole_word: choose whole words, i.e. a token together with those that continue it. A word
+            that would exceed the sequence's share is left out: the rate is met from below.
+        word_start: how tokens that begin a word are marked; see `Tokenizer`.
         seed: another seed, other masks.
     """
 
@@ -59,6 +59,7 @@ class TokenMasker:
         token_counts: np.ndarray | None = None,
         smoothing: float = 0.0,
         whole_word: bool = False,
+        word_start: str | None = None,
         seed: int = 0,
     ) -> None:
         if not 0 < rate < 1:
@@ -79,18 +80,23 @@ class TokenMasker:
         weights[list(special_ids)] = 0.0
         with np.errstate(divide="ignore"):
             self._log_weights = tf.constant(np.log(weights), tf.float32)
-        self._continues = tf.constant([token.startswith("##") for token in vocabulary])
+        self._continues = tf.constant(
+            [
+                not token.startswith(word_start) if word_start else token.startswith("##")
+                for token in vocabulary
+            ]
+        )
 
     @classmethod
     def for_records(cls, records: Records, **options) -> "TokenMasker":
         """Make the masker that fits prepared records; options as in the class."""
-        specials = special_ids(records.vocabulary)
         return cls(
             records.vocabulary,
-            specials,
-            specials[-1],
+            records.special_ids,
+            records.special_ids[-1],
             records.sequence_length,
             token_counts=records.token_counts,
+            word_start=records.word_start,
             **options,
         )
 

@@ -29,14 +29,28 @@ MAX_UNKNOWN_FRACTION = 0.5
 """Sequences with this share of [UNK] or more, special tokens included, are dropped."""
 
 
-def mark_kinds(vocabulary: Sequence[str]) -> np.ndarray:
+def mark_kinds(surface_forms: Sequence[str], *, with_spaces: bool = False) -> np.ndarray:
     """What each token of the vocabulary does to a sentence, for `pack_documents`.
+
+    Args:
+        surface_forms: what each token looks like in a text.
+        with_spaces: whether tokens that begin a word begin with its space, as in byte-level BPE.
 
     Returns:
         uint8 [vocabulary_size]: ordinary token, sentence end, closing mark or straight quote.
     """
     kind_of = {mark: kind for kind, marks in _MARKS.items() for mark in marks}
-    return np.array([kind_of.get(token, _OTHER) for token in vocabulary], np.uint8)
+    if with_spaces:  # then a straight quote tells by itself whether it closes
+        kind_of |= {'"': _CLOSING, ' "': _OTHER}
+
+    def kind(token: str) -> int:
+        if token in kind_of:
+            return kind_of[token]
+        marks = token.strip()  # several, such as `."`, are one token in byte-level BPE
+        ends = any(kind_of.get(mark) == _SENTENCE_END for mark in marks)
+        return _SENTENCE_END if ends and kind_of.keys() >= set(marks) else _OTHER
+
+    return np.array([kind(token) for token in surface_forms], np.uint8)
 
 
 def sentence_boundaries(

@@ -41,7 +41,7 @@ from tf_distilbert.data.text import (
     read_blocks,
 )
 from tf_distilbert.errors import UserError, explain_write_errors
-from tf_distilbert.tokenizer import Tokenizer
+from tf_distilbert.tokenization.tokenizer import Tokenizer
 
 SHARD_TOKENS = 32 << 20
 """A shard is closed after the block with which it reaches this many tokens: about 64 MB."""
@@ -93,8 +93,10 @@ def prepare(
         "format_version": FORMAT_VERSION,
         "sources": fingerprint(sources),
         "vocabulary_size": len(tokenizer.vocabulary),
-        "vocabulary_sha256": tokenizer.sha256,
-        "lower_case": tokenizer.lower_case,
+        "tokenizer": tokenizer.settings,
+        "tokenizer_sha256": tokenizer.sha256,
+        "special_ids": list(tokenizer.special_ids),
+        "word_start": tokenizer.word_start,
         "sequence_length": sequence_length,
         "invalid_utf8": invalid_utf8,
         "cross_documents": cross_documents,
@@ -114,7 +116,7 @@ def prepare(
             f"{', '.join(sources)}: no sequence is left ({_join_counts(shards[0].num_dropped)} "
             f"dropped); give more text, or a vocabulary that fits it, and remove {output}"
         )
-    write_manifest(output, shards, settings, pad_id=tokenizer.pad_id)
+    write_manifest(output, shards, settings)
     records = Records.open(output)
     report.summarise(records)
     return records
@@ -127,6 +129,10 @@ def _check_sizes(sequence_length: int, workers: int) -> None:
         )
     if workers < 1:
         raise UserError(f"workers: {workers} is too few; give 1 or more, or leave it out")
+
+
+# What is said of settings whose values say nothing.
+_DIFFERENCES = {"sources": "other files, sizes or dates", "tokenizer_sha256": "other tokens"}
 
 
 def _claim_folder(output: Path, settings: dict[str, Any]) -> None:
@@ -147,7 +153,7 @@ def _claim_folder(output: Path, settings: dict[str, Any]) -> None:
     for name in wanted:
         if found.get(name) != wanted[name]:
             values = f"{found.get(name)} there, {wanted[name]} now"
-            difference = "other files, sizes or dates" if name == "sources" else values
+            difference = _DIFFERENCES.get(name, values)
             raise UserError(
                 f"{output}: was made with other settings ({name}: {difference}); choose another "
                 "--output or remove it"
@@ -196,7 +202,9 @@ class _Encoder:
 
     def __init__(self, tokenizer: Tokenizer, sequence_length: int, cross_documents: bool) -> None:
         self._tokenizer = tokenizer
-        self._kinds = mark_kinds(tokenizer.vocabulary)
+        self._kinds = mark_kinds(
+            tokenizer.surface_forms, with_spaces=tokenizer.word_start is not None
+        )
         self._capacity = sequence_length - 2
         self._cross_documents = cross_documents
 

@@ -30,7 +30,7 @@ import numpy as np
 
 from tf_distilbert.errors import UserError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 INDEX_DTYPE = np.dtype([("offset", "<u8"), ("length", "<u4"), ("crc32", "<u4")])
 
 HELD_OUT_BLOCK = 16
@@ -60,8 +60,9 @@ class Records:
         num_tokens: tokens in all sequences, special tokens included.
         sequence_length: length of the longest possible sequence, special tokens included.
         vocabulary_size: ids are below it.
-        vocabulary_sha256: see `tokenizer.vocabulary_sha256`.
-        lower_case: whether the text was lower-cased.
+        tokenizer_sha256: see `Tokenizer`.
+        special_ids: see `Tokenizer`.
+        word_start: see `Tokenizer`.
         pad_id: the id that fills up rows.
         token_counts: how often each id occurs; int64 [vocabulary_size].
     """
@@ -73,9 +74,10 @@ class Records:
         self.num_tokens: int = manifest["num_tokens"]
         self.sequence_length: int = manifest["sequence_length"]
         self.vocabulary_size: int = manifest["vocabulary_size"]
-        self.vocabulary_sha256: str = manifest["vocabulary_sha256"]
-        self.lower_case: bool = manifest["lower_case"]
-        self.pad_id: int = manifest["pad_id"]
+        self.tokenizer_sha256: str = manifest["tokenizer_sha256"]
+        self.special_ids: list[int] = manifest["special_ids"]
+        self.word_start: str | None = manifest["word_start"]
+        self.pad_id = self.special_ids[0]
         self._dtype = token_dtype(self.vocabulary_size)
         shards = manifest["shards"]
         self._shards = [_map_shard(path / s["name"], s["num_bytes"]) for s in shards]
@@ -153,7 +155,7 @@ class Records:
     def identity(self) -> str:
         """Tell these sequences from others: the same text, prepared anew, has the same."""
         counts = zlib.crc32(self.token_counts.astype(np.int64).tobytes())
-        return f"{self.vocabulary_sha256[:12]}-{self.num_sequences}-{self.num_tokens}-{counts:08x}"
+        return f"{self.tokenizer_sha256[:12]}-{self.num_sequences}-{self.num_tokens}-{counts:08x}"
 
     def lengths(self, indices: np.ndarray) -> np.ndarray:
         """Tokens of the given sequences, 0 for an index of -1: int64 [n] to int32 [n]."""

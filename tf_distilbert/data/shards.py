@@ -25,6 +25,15 @@ from tf_distilbert.errors import explain_write_errors
 HISTOGRAM_BIN = 32
 """Width of a bin of the length histogram, in tokens: bin i counts 32 i < length <= 32 (i + 1)."""
 
+MANIFEST_SETTINGS = (
+    "vocabulary_size",
+    "tokenizer_sha256",
+    "special_ids",
+    "word_start",
+    "sequence_length",
+)
+"""What reading the records needs to know of how they were made."""
+
 _HEADER_BYTES, _FOOTER_BYTES = 12, 4  # TFRecord framing: length and its CRC; CRC of the data
 
 
@@ -177,26 +186,20 @@ def read_whole_shards(folder: Path) -> list[ShardSummary]:
     return summaries
 
 
-def write_manifest(
-    folder: Path, shards: Sequence[ShardSummary], settings: dict[str, Any], *, pad_id: int
-) -> None:
+def write_manifest(folder: Path, shards: Sequence[ShardSummary], settings: dict[str, Any]) -> None:
     """Sum up whole shards; with this the folder is finished and `Records.open` accepts it.
 
     Args:
         folder: where the shards are.
         shards: their summaries, in the order of their numbers.
-        settings: what `settings.json` holds; must have ``vocabulary_size``,
-            ``vocabulary_sha256``, ``lower_case`` and ``sequence_length``.
-        pad_id: the id that fills up rows when sequences are read.
+        settings: what `settings.json` holds; must have `MANIFEST_SETTINGS`.
     """
     counts = [np.load(shard_path(folder, i, ".counts.npy")) for i in range(len(shards))]
     _write_array(folder / "token_counts.npy", np.sum(counts, axis=0))
     histogram = np.sum([shard.length_histogram for shard in shards], axis=0)
-    names = ("vocabulary_size", "vocabulary_sha256", "lower_case", "sequence_length")
     manifest = {
         "format_version": FORMAT_VERSION,
-        **{name: settings[name] for name in names},
-        "pad_id": pad_id,
+        **{name: settings[name] for name in MANIFEST_SETTINGS},
         "num_sequences": sum(shard.num_sequences for shard in shards),
         "num_tokens": sum(shard.num_tokens for shard in shards),
         "num_text_bytes": sum(shard.num_text_bytes for shard in shards),

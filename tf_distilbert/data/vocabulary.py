@@ -1,6 +1,6 @@
 """Learn a WordPiece vocabulary from text, with the `tokenizers` library.
 
-The library folds case and splits words as `tokenizer.Tokenizer` does, so the pieces it learns are
+The library folds case and splits words as `WordPieceTokenizer` does, so the pieces it learns are
 the ones that will be found. Left alone it learns another vocabulary in every run, because the
 order of a hash table decides between equally frequent pieces in two places; so three passes are
 made over the text:
@@ -27,7 +27,7 @@ from tokenizers import BertWordPieceTokenizer
 from tf_distilbert.atomic_writes import write_atomically
 from tf_distilbert.data.text import read_blocks
 from tf_distilbert.errors import UserError
-from tf_distilbert.tokenizer import SPECIAL_TOKENS
+from tf_distilbert.tokenization.tokenizer import BERT_TOKENS
 
 MIN_ALPHABET = 1000
 """This many characters are kept at least; or an eighth of the vocabulary, if that is more."""
@@ -62,11 +62,11 @@ def learn_vocabulary(
         raise UserError(f"{output.parent}: no such folder; make it first")
     learner = BertWordPieceTokenizer(lowercase=lower_case, strip_accents=lower_case)
     rare = _find_rare_characters(sources, learner, max(MIN_ALPHABET, size // 8))
-    smallest = _train(learner, _texts(sources, rare), len(SPECIAL_TOKENS), [])
+    smallest = _train(learner, _texts(sources, rare), len(BERT_TOKENS), [])
     if size < len(smallest):
-        num_pieces = len(smallest) - len(SPECIAL_TOKENS)
+        num_pieces = len(smallest) - len(BERT_TOKENS)
         raise UserError(
-            f"size: {size} is too small: {len(SPECIAL_TOKENS)} special tokens and {num_pieces} "
+            f"size: {size} is too small: {len(BERT_TOKENS)} special tokens and {num_pieces} "
             f"pieces of one character in this text need {len(smallest)}; give a larger size"
         )
     continuations = sorted(token for token in smallest if token.startswith("##") and token != "##")
@@ -114,7 +114,7 @@ def _train(
         texts,
         vocab_size=size,
         limit_alphabet=sys.maxunicode,  # the rare characters are out already
-        special_tokens=[*SPECIAL_TOKENS, *first_pieces],
+        special_tokens=[*BERT_TOKENS, *first_pieces],
         show_progress=False,
     )
     ids = learner.get_vocab(with_added_tokens=False)

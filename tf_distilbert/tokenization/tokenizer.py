@@ -1,0 +1,106 @@
+"""What every tokenizer here has in common, whatever way it cuts text into pieces."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+
+class SpecialTokens(NamedTuple):
+    """The five tokens that stand for no text, as they are written in a vocabulary.
+
+    Attributes:
+        pad: fills up a row.
+        unknown: what the vocabulary cannot spell.
+        start: begins a sequence.
+        end: ends a sequence, and separates a pair of texts.
+        mask: hides a token that is to be predicted.
+    """
+
+    pad: str
+    unknown: str
+    start: str
+    end: str
+    mask: str
+
+
+BERT_TOKENS = SpecialTokens("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+ROBERTA_TOKENS = SpecialTokens("<pad>", "<unk>", "<s>", "</s>", "<mask>")
+
+
+class Tokenizer:
+    """Cuts text into the ids of a vocabulary. The base of all; see the subclasses.
+
+    Args:
+        vocabulary: tokens in the order of their ids, the special tokens among them.
+        special_tokens: which those are.
+        settings: everything else that decides into which ids a text is cut; JSON can write it.
+
+    Attributes:
+        vocabulary: as given, a tuple.
+        special_tokens: as given.
+        settings: as given, and the ``kind`` of tokenizer.
+        special_ids: their ids, in the order of `SpecialTokens`; also one by one as `pad_id`,
+            `unknown_id`, `start_id`, `end_id` and `mask_id`.
+        sha256: the fingerprint by which records, teacher and student know that they agree on what
+            an id means and how text becomes ids.
+        word_start: the character that begins a token that begins a word; None where instead, as
+            in WordPiece, ``##`` begins a token that does not.
+    """
+
+    word_start: str | None = None
+
+    def __init__(
+        self, vocabulary: Sequence[str], special_tokens: SpecialTokens, **settings: Any
+    ) -> None:
+        self.vocabulary = tuple(vocabulary)
+        self.special_tokens = special_tokens
+        self.special_ids = tuple(map(self.vocabulary.index, special_tokens))
+        self.pad_id, self.unknown_id, self.start_id, self.end_id, self.mask_id = self.special_ids
+        self.settings = {"kind": type(self).__name__.removesuffix("Tokenizer"), **settings}
+        self.sha256 = _fingerprint(self.vocabulary, self.settings)
+
+    @property
+    def surface_forms(self) -> tuple[str, ...]:
+        """What each token of the vocabulary looks like in a text."""
+        return self.vocabulary
+
+    def tokenize(self, texts: tf.Tensor | Sequence[str]) -> tf.RaggedTensor:
+        """Give each text's ids: string [B] to ragged int32 [B, None].
+
+        Special tokens that are written in a text become their ids; none are added.
+        """
+        raise AssertionError("a subclass cuts the text")
+
+    def encode(self, text: str) -> list[int]:
+        """Tokenise one text as a model takes it, between start and end.
+
+        Example:
+            >>> tokenizer.encode("Paris is in [MASK].")
+            [101, 3000, 2003, 1999, 103, 1012, 102]
+        """
+        return [self.start_id, *self.tokenize([text]).values.numpy().tolist(), self.end_id]
+
+    def save(self, folder: Path, max_length: int) -> None:
+        """Write the files by which `transformers` and `load_tokenizer` make this tokenizer again.
+
+        Args:
+            folder: a model folder.
+            max_length: the model's, written along.
+        """
+        raise AssertionError("a subclass knows its files")
+
+    def _save_settings(self, folder: Path, tokenizer_class: str, **settings: Any) -> None:
+        names = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
+        tokens = dict(zip(names, self.special_tokens, strict=True))
+        content = {"tokenizer_class": tokenizer_class, **tokens, **settings}
+        path = folder / "tokenizer_config.json"
+        path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def _fingerprint(vocabulary: Sequence[str], settings: Mapping[str, Any]) -> str:
+    content = json.dumps([vocabulary, settings], sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(content.encode("utf-8")).hexdigest()
