@@ -1,93 +1,38 @@
 """Our encoder and head against `transformers` in PyTorch: every hidden state, and the logits."""
 
-import json
-
 import numpy as np
+import parity
 import pytest
+from parity import bert, distilbert, random_batch, torch, transformers, write_folder
 
 from tf_distilbert.hf_weights import name_table, named_variables
 from tf_distilbert.model_folder import load_model, save_model
 
-torch = pytest.importorskip("torch", reason="needs the extra `parity` (torch, transformers)")
-transformers = pytest.importorskip("transformers", reason="needs the extra `parity`")
-
 pytestmark = pytest.mark.parity
+SECTION = "Hidden states and logits"
+AGAINST = "transformers, float32"
 TOLERANCE = 2e-5
-WORDS = [f"word{i}" for i in range(95)]
-
-
-def write_folder(path, model):
-    """Save a PyTorch model with the small vocabulary that fits it."""
-    model.eval().save_pretrained(path)  # makes the folder
-    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]
-    (path / "vocab.txt").write_text("\n".join(vocabulary) + "\n")
-    (path / "tokenizer_config.json").write_text(json.dumps({"do_lower_case": True}))
-    return path
-
-
-def randomize(model):
-    """Make norms and biases something else than the ones and zeros they start as."""
-    generator = torch.Generator().manual_seed(7)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            noise = torch.randn(parameter.shape, generator=generator)
-            parameter.add_(0.1 * noise if parameter.ndim > 1 else 0.3 * noise)
-    return model
-
-
-def bert(kind="BertForMaskedLM", **sizes):
-    config = {
-        "vocab_size": 100,
-        "hidden_size": 32,
-        "num_hidden_layers": 3,
-        "num_attention_heads": 4,
-        "intermediate_size": 64,
-        "max_position_embeddings": 24,
-    }
-    return randomize(getattr(transformers, kind)(transformers.BertConfig(**config | sizes)))
-
-
-def distilbert():
-    config = transformers.DistilBertConfig(
-        vocab_size=100, dim=32, n_layers=2, n_heads=2, hidden_dim=48, max_position_embeddings=24
-    )
-    return randomize(transformers.DistilBertForMaskedLM(config))
-
-
-def random_batch(seed, batch, length, vocabulary_size=100, segments=False):
-    generator = np.random.default_rng(seed)
-    lengths = generator.integers(1, length + 1, batch)
-    lengths[0] = length
-    inputs = {
-        "token_ids": generator.integers(5, vocabulary_size, (batch, length)).astype("int32"),
-        "padding_mask": np.arange(length)[None, :] < lengths[:, None],
-    }
-    if segments:
-        inputs["segment_ids"] = generator.integers(0, 2, (batch, length)).astype("int32")
-    inputs["mask_positions"] = np.tile(np.arange(length, dtype="int32"), (batch, 1))
-    return inputs
 
 
 def theirs(model, inputs):
-    arguments = {
-        "input_ids": torch.tensor(inputs["token_ids"], dtype=torch.long),
-        "attention_mask": torch.tensor(inputs["padding_mask"], dtype=torch.long),
-    }
-    if "segment_ids" in inputs:
-        arguments["token_type_ids"] = torch.tensor(inputs["segment_ids"], dtype=torch.long)
     with torch.no_grad():
-        output = model(**arguments, output_hidden_states=True)
+        output = model(**parity.to_torch(inputs), output_hidden_states=True)
     logits = output.logits if "logits" in output else output.prediction_logits
     return [state.numpy() for state in output.hidden_states], logits.numpy()
 
 
-def assert_equal_outputs(ours, model, inputs):
+def assert_equal_outputs(ours, model, inputs, what):
+    """Every hidden state and the logits, at padding too."""
     states, logits = theirs(model, inputs)
     our_states = ours.hidden_states(inputs)
     assert len(our_states) == len(states)
-    for our_state, state in zip(our_states, states, strict=True):
-        np.testing.assert_allclose(our_state, state, rtol=0, atol=TOLERANCE)
-    np.testing.assert_allclose(ours(inputs), logits, rtol=0, atol=TOLERANCE)
+    assert [state.shape for state in our_states] == [state.shape for state in states]
+    hidden = max(np.abs(a - b).max() for a, b in zip(our_states, states, strict=True))
+    our_logits = ours(inputs)
+    assert our_logits.shape == logits.shape
+    parity.at_most(SECTION, f"{what}: hidden states", AGAINST, hidden, TOLERANCE)
+    difference = np.abs(our_logits - logits).max()
+    parity.at_most(SECTION, f"{what}: logits", AGAINST, difference, TOLERANCE)
 
 
 @pytest.mark.parametrize("segments", [False, True])
@@ -97,21 +42,61 @@ def test_bert_from_their_folder(tmp_path, kind, segments):
     ours = load_model(write_folder(tmp_path, model))
     for length in (1, 7, 24):
         inputs = random_batch(length, 5, length, segments=segments)
-        assert_equal_outputs(ours, model, inputs)
+        assert_equal_outputs(ours, model, inputs, "BERT")
 
 
 @pytest.mark.parametrize("activation", ["gelu", "gelu_new", "gelu_pytorch_tanh", "relu"])
 def test_each_activation(tmp_path, activation):
     model = bert(hidden_act=activation)
     ours = load_model(write_folder(tmp_path, model))
-    assert_equal_outputs(ours, model, random_batch(0, 4, 12))
+    assert_equal_outputs(ours, model, random_batch(0, 4, 12), "BERT, each activation")
 
 
 def test_distilbert_from_their_folder(tmp_path):
     model = distilbert()
     ours = load_model(write_folder(tmp_path, model))
     for length in (1, 9, 24):
-        assert_equal_outputs(ours, model, random_batch(length, 5, length))
+        assert_equal_outputs(ours, model, random_batch(length, 5, length), "DistilBERT")
+
+
+SHAPE_NAMES = {
+    bert: (
+        *("num_hidden_layers", "num_attention_heads", "hidden_size", "intermediate_size"),
+        *("vocab_size", "max_position_embeddings"),
+    ),
+    distilbert: (
+        "n_layers",
+        "n_heads",
+        "dim",
+        "hidden_dim",
+        "vocab_size",
+        "max_position_embeddings",
+    ),
+}
+# Layers, heads, hidden size, intermediate size, vocabulary, positions.
+SHAPES = [
+    (1, 1, 8, 8, 6, 1),
+    (1, 4, 64, 16, 1000, 40),
+    (2, 8, 16, 50, 101, 13),
+    (5, 3, 48, 192, 257, 64),
+    (12, 2, 24, 96, 30, 33),
+]
+
+
+@pytest.mark.parametrize("padded", [True, False], ids=["padded", "full"])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("make", [bert, distilbert])
+def test_each_shape(tmp_path, make, shape, padded):
+    names = SHAPE_NAMES[make]
+    model = make(**dict(zip(names, shape, strict=True)))
+    ours = load_model(write_folder(tmp_path, model))
+    vocabulary_size, positions = shape[-2:]
+    for length in sorted({1, (positions + 1) // 2, positions}):
+        for segments in (False, True) if make is bert else (False,):
+            inputs = random_batch(length, 4, length, vocabulary_size, segments, padded)
+            what = f"{'BERT' if make is bert else 'DistilBERT'}, {len(SHAPES)} shapes"
+            what += ", padded" if padded else ", no padding"
+            assert_equal_outputs(ours, model, inputs, what + segments * ", segments")
 
 
 @pytest.mark.parametrize(
@@ -124,7 +109,7 @@ def test_our_folder_opens_in_transformers(tmp_path, make, kind):
         tmp_path / "ours", output_loading_info=True
     )
     assert not report["missing_keys"] and not report["unexpected_keys"]
-    assert_equal_outputs(ours, model.eval(), random_batch(3, 4, 11))
+    assert_equal_outputs(ours, model.eval(), random_batch(3, 4, 11), f"our folder as {kind}")
     assert transformers.AutoTokenizer.from_pretrained(tmp_path / "ours").mask_token_id == 4
 
 
@@ -132,7 +117,7 @@ def test_our_folder_opens_in_transformers(tmp_path, make, kind):
 def test_half_precision_folders_are_read(tmp_path, dtype):
     model = bert().to(dtype)
     ours = load_model(write_folder(tmp_path, model))
-    assert_equal_outputs(ours, model.float(), random_batch(1, 3, 10))
+    assert_equal_outputs(ours, model.float(), random_batch(1, 3, 10), "half-precision folders")
 
 
 @pytest.mark.parametrize("make", [bert, distilbert])
@@ -171,4 +156,4 @@ def test_the_real_english_teacher(shared):
     path = shared / "models" / "bert-mini-en"
     model = transformers.BertForMaskedLM.from_pretrained(path).eval()
     inputs = random_batch(5, 3, 64, vocabulary_size=30522, segments=True)
-    assert_equal_outputs(load_model(path), model, inputs)
+    assert_equal_outputs(load_model(path), model, inputs, "a real BERT of 4 layers")
