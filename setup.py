@@ -10,7 +10,9 @@ exec((ROOT / "tf_distilbert" / "version.py").read_text(encoding="utf-8"), versio
 
 TESTS = ["pytest>=8", "ruff>=0.9"]
 # What other projects compute, to compare with; torch is needed by nothing else.
-PARITY = ["torch>=2.4", "transformers>=5.0"]
+PARITY = ["torch>=2.6", "transformers>=5.0"]
+# MeCab and the two dictionaries that Japanese BERTs were trained with.
+JAPANESE = ["fugashi>=1.3", "ipadic>=1.0", "unidic-lite>=1.0"]
 
 setup(
     name="tf_distilbert",
@@ -52,6 +54,6 @@ setup(
         "rich>=13",
         "tensorboard>=2.20",
     ],
-    extras_require={"tests": TESTS, "parity": PARITY},
+    extras_require={"tests": TESTS, "parity": PARITY, "japanese": JAPANESE},
     entry_points={"console_scripts": ["tf-distilbert = tf_distilbert.cli:main"]},
 )

@@ -221,7 +221,7 @@ def test_records_of_another_vocabulary_or_length(refused, config, text, teacher,
         assert run("prepare", *options) == 0
         refused(
             *("distill", config, "data.text=[]", f"data.records={output}"),
-            message=rf"{output}: was made with another vocabulary than the model's; prepare the",
+            message=rf"{output}: was made with another tokenizer than the model's; prepare the",
         )
     same = ("--vocab", teacher / "vocab.txt", "--output", tmp_path / "long")
     assert run("prepare", "--text", text, *same, "--sequence-length", 32) == 0
@@ -288,28 +288,28 @@ BROKEN_MODELS = {
     "no head": (without_head, r"broken: has no masked-LM head, .*; use a folder saved from a"),
     "truncated": (
         lambda folder: cut(folder / "model.safetensors", 1000),
-        r"broken/model\.safetensors: truncated or damaged \(.*\); copy it again$",
+        r"broken/model\.safetensors: truncated or damaged, or no safetensors \(.*\)",
     ),
     "truncated header": (
         lambda folder: (folder / "model.safetensors").write_bytes(b"\x10"),
-        r"broken/model\.safetensors: truncated or damaged \(.*\); copy it again$",
+        r"broken/model\.safetensors: truncated or damaged, or no safetensors \(.*\)",
     ),
     "no weights": (
         lambda folder: (folder / "model.safetensors").unlink(),
-        r"broken/model\.safetensors: missing; save the model with safetensors$",
+        r"broken: has no weights \(none of model\.safetensors, .*\)",
     ),
     "a tensor missing": (without_a_tensor, r"broken: lacks bert\.embeddings\.LayerNorm\.bias$"),
     "other sizes": (
         lambda folder: edit_json(folder / "config.json", intermediate_size=64),
-        r"broken: .*intermediate.* has shape \[32(, 16)?\], config\.json calls for \[64(, 16)?\]$",
+        r"broken: .*intermediate.* has shape \[32(, 16)?\], .* calls for \[64(, 16)?\]$",
     ),
     "no config": (
         lambda folder: (folder / "config.json").unlink(),
-        r"broken/config\.json: missing; this is no Hugging Face model folder$",
+        r"broken/config\.json: missing; this is no whole model folder$",
     ),
     "broken config": (
         lambda folder: (folder / "config.json").write_text("{"),
-        r"broken/config\.json: is not JSON: ",
+        r"broken/config\.json: is not JSON",
     ),
     "text for a number": (
         lambda folder: edit_json(folder / "config.json", hidden_size="large"),
@@ -321,12 +321,12 @@ BROKEN_MODELS = {
     ),
     "another family": (
         lambda folder: edit_json(folder / "config.json", model_type="gpt2"),
-        r"broken/config\.json: model_type 'gpt2' is not supported; use one of bert, distilbert$",
+        r"broken/config\.json: model_type 'gpt2' is not supported; use one of bert, .*roberta$",
     ),
     "another vocabulary": (
         lambda folder: (folder / "vocab.txt").write_text("\n".join([*tiny.VOCABULARY, "more"])),
-        rf"broken: its vocabulary has {len(tiny.VOCABULARY) + 1} tokens, config\.json says "
-        rf"vocab_size {len(tiny.VOCABULARY)}; one of them belongs to another model$",
+        rf"broken: its vocabulary has {len(tiny.VOCABULARY) + 1} tokens, its configuration "
+        rf"says vocab_size {len(tiny.VOCABULARY)}; one of them is another model's$",
     ),
 }
 
@@ -357,7 +357,8 @@ def test_a_hub_that_cannot_be_reached(refused, config, monkeypatch):
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", fail)
     message = (
-        r"hf://a/b: cannot be fetched \(no network at all\); download the folder elsewhere and give"
+        r"hf://a/b: cannot be fetched from .* \(no network at all\); check the network, or "
+        r"download the folder elsewhere and give its path$"
     )
     refused("distill", config, "teacher=hf://a/b", message=message)
 

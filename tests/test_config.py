@@ -66,7 +66,7 @@ def test_every_file_says_what_it_is_for(path):
     assert f"tf-distilbert {verb} configs/{path.name}" in command
 
 
-PAPER = [path for path in FILES if path.stem.startswith("distilbert-base")]
+PAPER = [path for path in FILES if path.stem.startswith(("distilbert-base", "distilroberta"))]
 
 
 @pytest.mark.parametrize("path", PAPER, ids=lambda path: path.stem)

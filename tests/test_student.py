@@ -30,6 +30,22 @@ def test_published_parameter_counts():
     assert student.encoder.count_params() == 66_362_880
 
 
+def test_published_parameter_count_of_distilroberta():
+    roberta = Architecture(
+        50265, num_layers=6, num_segments=1, reserved_positions=2, family="roberta"
+    )
+    assert MaskedLanguageModel(roberta).count_params() == 82_170_201
+
+
+@pytest.mark.parametrize("fold_segments", [True, False])
+def test_half_a_roberta_keeps_its_own_embeddings(fold_segments):
+    sizes = {"family": "roberta", "num_segments": 1, "reserved_positions": 2}
+    teacher = tiny.model(num_layers=4, layer_norm_epsilon=1e-5, **sizes)
+    student = build_student(teacher, layer_map=[0, 1, 2, 3], fold_segments=fold_segments)
+    assert student.architecture == teacher.architecture
+    np.testing.assert_array_equal(tiny.weights(student), tiny.weights(teacher))
+
+
 def test_every_weight_comes_from_its_teacher_layer():
     teacher = tiny.model(num_layers=4)
     student = build_student(teacher, layer_map=[1, 3], fold_segments=False)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from tf_distilbert.errors import UserError
 
-FAMILIES = ("bert", "distilbert")
+FAMILIES = ("bert", "distilbert", "roberta")
 ACTIVATIONS = ("gelu", "gelu_tanh", "relu")
 
 DISTILBERT_EPSILON = 1e-12
@@ -18,6 +18,7 @@ _SMALLEST = {
     "intermediate_size": 1,
     "max_positions": 1,
     "num_segments": 0,
+    "reserved_positions": 0,
 }
 
 
@@ -26,11 +27,14 @@ class Architecture:
     """Shape of a transformer encoder with a masked-LM head; the defaults are BERT-base's.
 
     Attributes:
-        family: ``bert`` or ``distilbert``: names on disk, and where dropout is applied.
+        family: ``bert``, ``distilbert`` or ``roberta``: names on disk, where dropout is applied.
         vocabulary_size: rows of the embedding table, tied to the head's output.
+        max_positions: the longest sequence.
+        reserved_positions: rows of the position table before that of the first token: 2 in
+            RoBERTa, whose authors counted from the padding's id on; else 0.
         num_segments: rows of the token-type table; 0 for DistilBERT, which has none.
         activation: ``gelu`` (erf, as Hugging Face's BERT), ``gelu_tanh`` or ``relu``.
-        dropout: on embeddings, feed-forward output and, in BERT alone, attention output.
+        dropout: on embeddings, feed-forward output and, not in DistilBERT, attention output.
         attention_dropout: on attention probabilities.
         initializer_range: standard deviation of the normal distribution that weights start from.
     """
@@ -42,6 +46,7 @@ class Architecture:
     intermediate_size: int = 3072
     max_positions: int = 512
     num_segments: int = 2
+    reserved_positions: int = 0
     activation: str = "gelu"
     layer_norm_epsilon: float = 1e-12
     dropout: float = 0.1

@@ -70,12 +70,16 @@ def _parser() -> argparse.ArgumentParser:
 
     verb = _verb(verbs, "prepare", _prepare, "turn text into shards of token sequences")
     _add_text(verb)
-    verb.add_argument("--vocab", required=True, metavar="FILE", help="the teacher's vocab.txt")
+    group = verb.add_mutually_exclusive_group(required=True)
+    group.add_argument(
+        "--tokenizer", metavar="DIR", help="the teacher's folder, or hf://OWNER/NAME"
+    )
+    group.add_argument("--vocab", metavar="FILE", help="or its vocab.txt alone")
     verb.add_argument("--output", required=True, metavar="DIR", help="folder for the shards")
     verb.add_argument(
         "--sequence-length", type=int, default=512, metavar="N", help="tokens; default: %(default)s"
     )
-    verb.add_argument("--cased", action="store_true", help="the vocabulary is cased")
+    verb.add_argument("--cased", action="store_true", help="the vocab.txt is cased")
     verb.add_argument(
         "--workers", type=int, metavar="N", help="threads; default: one a core, at most 8"
     )
@@ -114,6 +118,11 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument(
         "--seed", type=int, default=0, metavar="N", help="of the masks; default: %(default)s"
     )
+
+    verb = _verb(verbs, "export", _export, "write a model in another format")
+    verb.add_argument("--model", required=True, metavar="DIR")
+    verb.add_argument("--format", required=True, choices=("keras_nlp",), help="a keras-nlp preset")
+    verb.add_argument("--output", required=True, metavar="DIR", help="a new folder")
 
     verb = _verb(verbs, "fill-mask", _fill_mask, "predict the words at [MASK]")
     verb.add_argument("--model", required=True, metavar="DIR")
@@ -170,11 +179,17 @@ def _vocab(options: argparse.Namespace) -> None:
 def _prepare(options: argparse.Namespace) -> None:
     _start_tensorflow()
     from tf_distilbert.data.prepare import prepare
-    from tf_distilbert.tokenizer import Tokenizer
+    from tf_distilbert.model_folder import resolve_folder
+    from tf_distilbert.tokenization.folder import load_tokenizer
+    from tf_distilbert.tokenization.word_piece import WordPieceTokenizer
 
+    if options.tokenizer:
+        tokenizer = load_tokenizer(resolve_folder(options.tokenizer))
+    else:
+        tokenizer = WordPieceTokenizer.from_file(options.vocab, lower_case=not options.cased)
     prepare(
         options.text,
-        Tokenizer.from_file(options.vocab, lower_case=not options.cased),
+        tokenizer,
         options.output,
         sequence_length=options.sequence_length,
         workers=options.workers,
@@ -230,6 +245,15 @@ def _evaluate(options: argparse.Namespace) -> None:
     if options.json:
         with explain_write_errors(Path(options.json)):  # in place: it may be /dev/stdout
             Path(options.json).write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+
+
+def _export(options: argparse.Namespace) -> None:
+    _start_tensorflow()
+    from tf_distilbert.keras_nlp_export import export_keras_nlp
+    from tf_distilbert.model_folder import load_model
+
+    export_keras_nlp(load_model(options.model), Path(options.output))
+    print(f"{options.output}: a keras-nlp preset")
 
 
 def _fill_mask(options: argparse.Namespace) -> None:

@@ -18,9 +18,10 @@ thread 2013), the paper does not print them.
 from collections.abc import Mapping
 
 from keras import KerasTensor as Tensor
-from keras import ops
+from keras import Model, ops
 
 from tf_distilbert.errors import UserError
+from tf_distilbert.keras_nlp_models import as_model
 from tf_distilbert.losses import (
     cosine_loss,
     distillation_loss,
@@ -40,8 +41,9 @@ class Distiller(MaskedMeanTrainer):
     distiller's weights and of no checkpoint. The student runs once.
 
     Args:
-        teacher: with a trained masked-LM head, and the student's vocabulary.
-        student: what is trained; see `build_student`.
+        teacher: with a trained masked-LM head, and the student's vocabulary; one of `load_model`,
+            or keras-nlp's ``BertMaskedLM``, ``DistilBertMaskedLM`` or ``RobertaMaskedLM``.
+        student: what is trained, in place; see `build_student`. It may be one of keras-nlp's, too.
         temperature: T > 0 of the distillation term.
         distillation_weight, mlm_weight, cosine_weight, mse_weight: of the four terms, >= 0.
         distillation_positions: ``all`` compares the predictions at every real token, as the
@@ -49,8 +51,9 @@ class Distiller(MaskedMeanTrainer):
         micro_batches: into how many parts a batch is split; see `MaskedMeanTrainer`.
 
     Raises:
-        UserError: a weight or the temperature is out of range; teacher and student differ in
-            vocabulary, or in hidden size while the cosine term is on.
+        UserError: a weight or the temperature is out of range; one of the models is no masked
+            language model; teacher and student differ in vocabulary, or in hidden size while the
+            cosine term is on.
 
     Example:
         >>> distiller = Distiller(teacher, build_student(teacher))
@@ -60,8 +63,8 @@ class Distiller(MaskedMeanTrainer):
 
     def __init__(
         self,
-        teacher: MaskedLanguageModel,
-        student: MaskedLanguageModel,
+        teacher: Model,
+        student: Model,
         temperature: float = 2.0,
         distillation_weight: float = 5.0,
         mlm_weight: float = 2.0,
@@ -79,6 +82,7 @@ class Distiller(MaskedMeanTrainer):
             "mse_loss": mse_weight,
         }
         _check_numbers(weights, temperature, distillation_positions)
+        teacher, student = as_model(teacher), as_model(student)
         _check_pair(teacher, student, weights)
         self.student = student
         # A closure: as an attribute, or behind a property, Keras would save the teacher too.

@@ -1,4 +1,4 @@
-"""The transformer encoder of BERT and DistilBERT, one implementation for teacher and student.
+"""The transformer encoder of BERT, RoBERTa and DistilBERT: one for teacher and student.
 
 Written with `keras.ops` alone, so that it runs on every Keras backend. Between the layers the
 batch is one flat list of tokens: each projection is then one plain matrix product, which on a CPU
@@ -8,7 +8,8 @@ in float32 under any precision policy.
 Dimensions: B batch, S sequence, N = B·S tokens, D hidden, H heads, K head size, L layers.
 
 Source: Devlin et al. 2019, section 3, in the post-LayerNorm form of the released checkpoints;
-numerically equal to Hugging Face's `BertModel` and `DistilBertModel` (tests/test_parity_hf.py).
+numerically equal to Hugging Face's `BertModel`, `RobertaModel` and `DistilBertModel`
+(docs/parity.md).
 """
 
 import keras
@@ -109,7 +110,9 @@ class Encoder(keras.layers.Layer):
         """Create the weights; they depend on the architecture alone."""
         architecture = self.architecture
         self.token_table = self._table("token_table", architecture.vocabulary_size)
-        self.position_table = self._table("position_table", architecture.max_positions)
+        self.position_table = self._table(
+            "position_table", architecture.reserved_positions + architecture.max_positions
+        )
         if architecture.num_segments:
             self.segment_table = self._table("segment_table", architecture.num_segments)
         self.embedding_norm.build((None, architecture.hidden_size))
@@ -152,7 +155,8 @@ class Encoder(keras.layers.Layer):
     def _embed(self, token_ids: Tensor, segment_ids: Tensor | None, training: bool) -> Tensor:
         sequence_length = ops.shape(token_ids)[1]
         embedded = ops.take(self.token_table, token_ids, axis=0)
-        embedded = embedded + self.position_table[:sequence_length]
+        first = self.architecture.reserved_positions
+        embedded = embedded + self.position_table[first : first + sequence_length]
         if self.architecture.num_segments:
             if segment_ids is None:
                 embedded = embedded + self.segment_table[0]

@@ -10,8 +10,10 @@ import re
 from collections.abc import Mapping
 
 import numpy as np
+from keras import Variable
 
 from tf_distilbert.architecture import Architecture
+from tf_distilbert.encoder import Encoder
 from tf_distilbert.errors import UserError
 from tf_distilbert.masked_language_model import MaskedLanguageModel
 
@@ -72,23 +74,38 @@ _DISTILBERT = (
     ("head/output_bias", "vocab_projector.bias"),
 )
 
+# RoBERTa's encoder is BERT's by name too; its head is its own.
+_ROBERTA = (
+    *(
+        (ours, theirs.replace("bert.", "roberta.", 1))
+        for ours, theirs in _BERT
+        if not ours.startswith("head/")
+    ),
+    ("head/transform/kernel", "lm_head.dense.weight"),
+    ("head/transform/bias", "lm_head.dense.bias"),
+    ("head/norm/gamma", "lm_head.layer_norm.weight"),
+    ("head/norm/beta", "lm_head.layer_norm.bias"),
+    ("head/output_bias", "lm_head.bias"),
+)
+
 # What "block/" and "layer." above stand for, on our side and on theirs.
 _LAYER_PREFIX = {
     "bert": "bert.encoder.layer.{i}.",
     "distilbert": "distilbert.transformer.layer.{i}.",
+    "roberta": "roberta.encoder.layer.{i}.",
 }
-_TABLES = {"bert": _BERT, "distilbert": _DISTILBERT}
+_TABLES = {"bert": _BERT, "distilbert": _DISTILBERT, "roberta": _ROBERTA}
 
-# How the tensors of a masked-LM head begin, in either family.
-_HEAD = ("cls.predictions.", "vocab_transform.", "vocab_layer_norm.", "vocab_projector.")
+# How the tensors of a masked-LM head begin, in any family.
+_HEAD = ("cls.predictions.", "lm_head.", "vocab_")
 
 # Tensors of real folders that a masked language model does not need.
 _UNUSED = re.compile(
-    r"bert\.pooler\..*|cls\.seq_relationship\..*|.*\.position_ids|"
-    r"cls\.predictions\.decoder\.(weight|bias)|vocab_projector\.weight"
+    r"(bert|roberta)\.pooler\..*|cls\.seq_relationship\..*|.*\.position_ids|"
+    r"(cls\.predictions|lm_head)\.decoder\.(weight|bias)|vocab_projector\.weight"
 )
 # The output projections among them: they must be the embedding table they are tied to.
-_TIED = ("cls.predictions.decoder.weight", "vocab_projector.weight")
+_TIED = ("cls.predictions.decoder.weight", "lm_head.decoder.weight", "vocab_projector.weight")
 
 
 def name_table(architecture: Architecture) -> list[tuple[str, str]]:
@@ -105,7 +122,7 @@ def name_table(architecture: Architecture) -> list[tuple[str, str]]:
     return rows
 
 
-def named_variables(model: MaskedLanguageModel) -> dict:
+def named_variables(model: MaskedLanguageModel) -> dict[str, Variable]:
     """Map our names (as in `name_table`, without ``[k]``) to the model's variables."""
     return {v.path.split("/", 1)[1]: v for v in model.weights}
 
@@ -134,19 +151,49 @@ def read_tensors(
             the output projection is not tied to the embeddings.
     """
     tensors = {_modern_name(name): tensor for name, tensor in tensors.items()}
+    if not any(name.startswith(_HEAD) for name in tensors):
+        raise UserError(
+            f"{source}: has no masked-LM head, so what it predicts would be noise; "
+            "use a folder saved from a ...ForMaskedLM or ...ForPreTraining model"
+        )
     table = name_table(model.architecture)
     _check_names(table, tensors, source)
     _check_tied(table, tensors, source)
-    values = {name: np.empty(v.shape, np.float32) for name, v in named_variables(model).items()}
+    _assign(named_variables(model), table, tensors, source)
+
+
+def read_encoder_tensors(encoder: Encoder, tensors: Mapping[str, np.ndarray], source: str) -> None:
+    """Assign an encoder's tensors, whatever head is or is not beside them; see `read_tensors`.
+
+    A bare encoder's (``BertModel``), whose names lack the family's prefix, are taken, too.
+    """
+    prefix = f"{encoder.architecture.family}."
+    tensors = {_modern_name(name): tensor for name, tensor in tensors.items()}
+    if not any(name.startswith(prefix) for name in tensors):
+        tensors = {prefix + name: tensor for name, tensor in tensors.items()}
+    table = [row for row in name_table(encoder.architecture) if row[0].startswith("encoder/")]
+    own = {name: tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    _check_names(table, own, source)
+    _assign({v.path: v for v in encoder.weights}, table, own, source)
+
+
+def _assign(
+    variables: Mapping[str, Variable],
+    table: list[tuple[str, str]],
+    tensors: Mapping[str, np.ndarray],
+    source: str,
+) -> None:
+    """Give all variables their values, or none if a shape is wrong."""
+    values = {name: np.empty(v.shape, np.float32) for name, v in variables.items()}
     for ours, theirs in table:
         target = _stored_form(values, ours)
         if target.shape != tensors[theirs].shape:
             raise UserError(
                 f"{source}: {theirs} has shape {list(tensors[theirs].shape)}, "
-                f"config.json calls for {list(target.shape)}"
+                f"its configuration calls for {list(target.shape)}"
             )
         target[...] = tensors[theirs]
-    for name, variable in named_variables(model).items():
+    for name, variable in variables.items():
         variable.assign(values[name])
 
 
@@ -174,11 +221,6 @@ def _check_names(
     wanted = {theirs for _, theirs in table}
     missing = sorted(wanted - tensors.keys())
     surplus = sorted(n for n in tensors.keys() - wanted if not _UNUSED.fullmatch(n))
-    if not any(name.startswith(_HEAD) for name in tensors):
-        raise UserError(
-            f"{source}: has no masked-LM head, so what it predicts would be noise; "
-            "use a folder saved from a ...ForMaskedLM or ...ForPreTraining model"
-        )
     for what, names in (("lacks", missing), ("holds unknown", surplus)):
         if names:
             raise UserError(f"{source}: {what} {_some(names)}")

@@ -1,4 +1,4 @@
-"""Fill in the blanks: the words a model would put in place of each ``[MASK]``."""
+"""Fill in the blanks: the words a model would put in place of each mask."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ class Guess:
     """One word for a blank.
 
     Attributes:
-        token: the word piece.
+        token: the word or piece of a word, as it looks in a text.
         probability: the model's, between 0 and 1.
     """
 
@@ -26,18 +26,18 @@ class Guess:
 def fill_mask(
     model: MaskedLanguageModel, texts: str | Sequence[str], top_k: int = 5
 ) -> list[list[list[Guess]]]:
-    """Predict the words at every ``[MASK]`` of every text.
+    """Predict the words at every mask of every text.
 
     Args:
         model: with its tokenizer.
-        texts: one or several, each with one ``[MASK]`` or more.
+        texts: one or several, each with one ``[MASK]`` or more (RoBERTa: ``<mask>``).
         top_k: how many guesses for each.
 
     Returns:
-        For each text, for each of its ``[MASK]``s, the guesses, best first.
+        For each text, for each of its masks, the guesses, best first.
 
     Raises:
-        UserError: a text has no ``[MASK]``, or is longer than the model's positions.
+        UserError: a text has no mask, or is longer than the model's positions.
 
     Example:
         >>> [[guesses]] = fill_mask(model, ["Paris is the capital of [MASK]."])
@@ -50,7 +50,7 @@ def fill_mask(
     sequences = [tokenizer.encode(text) for text in texts]
     for text, sequence in zip(texts, sequences, strict=True):
         if tokenizer.mask_id not in sequence:
-            raise UserError(f"{_short(text)}: has no [MASK] to fill")
+            raise UserError(f"{_short(text)}: has no {tokenizer.special_tokens.mask} to fill")
         if len(sequence) > model.architecture.max_positions:
             raise UserError(
                 f"{_short(text)}: has {len(sequence)} tokens, the model has "
@@ -75,7 +75,7 @@ def fill_mask(
     return [
         [
             [
-                Guess(tokenizer.vocabulary[token], float(probability))
+                Guess(tokenizer.surface_forms[token].strip(), float(probability))
                 for token, probability in zip(ids[i, j], best[i, j], strict=True)
             ]
             for j in range(blanks[i].sum())

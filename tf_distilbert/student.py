@@ -1,4 +1,4 @@
-"""The student: DistilBERT's architecture at half the teacher's depth, started from its weights.
+"""The student: a DistilBERT of half the teacher's depth (half a RoBERTa), started from its weights.
 
 Source: Sanh et al. 2019, section 3 (no token-type embeddings, no pooler, one layer out of two) and
 the reference's layer list 0, 2, 4, 7, 9, 11, which is even spacing from first to last, rounded.
@@ -7,11 +7,12 @@ the reference's layer list 0, 2, 4, 7, 9, 11, which is even spacing from first t
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
+import keras
 
-from tf_distilbert.architecture import DISTILBERT_EPSILON
+from tf_distilbert.architecture import DISTILBERT_EPSILON, Architecture
 from tf_distilbert.errors import UserError
 from tf_distilbert.hf_weights import named_variables
+from tf_distilbert.keras_nlp_models import KerasNlpMaskedLanguageModel, as_model, named_values
 from tf_distilbert.masked_language_model import MaskedLanguageModel
 
 
@@ -31,52 +32,62 @@ def even_layer_map(num_teacher_layers: int, num_student_layers: int) -> list[int
 
 
 def build_student(
-    teacher: MaskedLanguageModel,
+    teacher: keras.Model,
     num_layers: int | None = None,
     *,
     layer_map: Sequence[int] | None = None,
     fold_segments: bool = True,
     initialize_from: str = "teacher",
 ) -> MaskedLanguageModel:
-    """Build a DistilBERT student of a teacher and start it from the teacher's weights.
+    """Build the student of a teacher and start it from the teacher's weights.
 
     Embeddings, the layers of the map and the whole masked-LM head are copied.
 
     Args:
-        teacher: a BERT (or DistilBERT) with its masked-LM head.
+        teacher: a BERT (or DistilBERT) with its masked-LM head: one of `load_model`, or a
+            keras-nlp ``BertMaskedLM``, ``DistilBertMaskedLM`` or ``RobertaMaskedLM``.
         num_layers: the student's depth; by default the map's length, or half the teacher's layers.
         layer_map: for each student layer the teacher layer (from 0) to copy; by default
             `even_layer_map`.
         fold_segments: add the teacher's type-0 embedding to the student's position table. The
-            student has no type embeddings; without them its first layer would see other inputs
-            than the teacher's did. The reference drops them (``False`` is exactly the reference).
+            student of a BERT has no type embeddings; without them its first layer would see other
+            inputs than the teacher's did. The reference drops them (``False`` is exactly that).
         initialize_from: ``teacher``, or ``random`` to copy nothing.
 
     Returns:
-        The student, with the teacher's tokenizer.
+        A DistilBERT; of a RoBERTa, which differs in more than depth, a smaller RoBERTa. It has the
+        teacher's tokenizer.
 
     Raises:
-        UserError: depth or layer map do not fit the teacher.
+        UserError: the teacher is no masked language model, or depth or layer map do not fit it.
 
     Example:
         >>> student = build_student(load_model("hf://google-bert/bert-base-uncased"))
         >>> student.count_params()
         66985530
     """
+    teacher = as_model(teacher)
     layers = _resolve_layers(teacher.architecture.num_layers, num_layers, layer_map)
     if initialize_from not in ("teacher", "random"):
         raise UserError(f"student.initialize_from {initialize_from!r}: use teacher or random")
-    architecture = replace(
-        teacher.architecture,
-        family="distilbert",
-        num_layers=len(layers),
-        num_segments=0,
-        layer_norm_epsilon=DISTILBERT_EPSILON,
-    )
+    architecture = _student_architecture(teacher.architecture, len(layers))
     student = MaskedLanguageModel(architecture, teacher.tokenizer, name="student")
     if initialize_from == "teacher":
         _copy_weights(teacher, student, layers, fold_segments)
     return student
+
+
+def _student_architecture(teacher: Architecture, num_layers: int) -> Architecture:
+    """Half a RoBERTa is a RoBERTa (DistilRoBERTa); of the others DistilBERT is made."""
+    if teacher.family == "roberta":
+        return replace(teacher, num_layers=num_layers)
+    return replace(
+        teacher,
+        family="distilbert",
+        num_layers=num_layers,
+        num_segments=0,
+        layer_norm_epsilon=DISTILBERT_EPSILON,
+    )
 
 
 def _resolve_layers(
@@ -106,13 +117,14 @@ def _resolve_layers(
 
 
 def _copy_weights(
-    teacher: MaskedLanguageModel,
+    teacher: MaskedLanguageModel | KerasNlpMaskedLanguageModel,
     student: MaskedLanguageModel,
     layers: Sequence[int],
     fold_segments: bool,
 ) -> None:
-    source = {name: np.asarray(v.value) for name, v in named_variables(teacher).items()}
-    if fold_segments and "encoder/segment_table" in source:
+    source = named_values(teacher)
+    loses_segments = student.architecture.num_segments < teacher.architecture.num_segments
+    if fold_segments and loses_segments:
         source["encoder/position_table"] = (
             source["encoder/position_table"] + source["encoder/segment_table"][0]
         )

@@ -1,0 +1,117 @@
+"""``config.json`` of a Hugging Face folder: an `Architecture` in their words."""
+
+from pathlib import Path
+from typing import Any
+
+from tf_distilbert.architecture import DISTILBERT_EPSILON, Architecture
+from tf_distilbert.errors import UserError
+from tf_distilbert.json_file import read_json
+from tf_distilbert.tokenization.tokenizer import Tokenizer
+
+# Hugging Face's names of activations; its "gelu" is the one with erf.
+_ACTIVATIONS = {
+    "gelu": "gelu",
+    "gelu_new": "gelu_tanh",
+    "gelu_pytorch_tanh": "gelu_tanh",
+    "relu": "relu",
+}
+_WRITTEN_ACTIVATIONS = {"gelu": "gelu", "gelu_tanh": "gelu_pytorch_tanh", "relu": "relu"}
+
+# Our name of an architecture's number beside its key in config.json.
+_BERT_KEYS = (
+    ("vocabulary_size", "vocab_size"),
+    ("hidden_size", "hidden_size"),
+    ("num_layers", "num_hidden_layers"),
+    ("num_heads", "num_attention_heads"),
+    ("intermediate_size", "intermediate_size"),
+    ("max_positions", "max_position_embeddings"),
+    ("num_segments", "type_vocab_size"),
+    ("activation", "hidden_act"),
+    ("layer_norm_epsilon", "layer_norm_eps"),
+    ("dropout", "hidden_dropout_prob"),
+    ("attention_dropout", "attention_probs_dropout_prob"),
+    ("initializer_range", "initializer_range"),
+)
+_DISTILBERT_KEYS = (
+    ("vocabulary_size", "vocab_size"),
+    ("hidden_size", "dim"),
+    ("num_layers", "n_layers"),
+    ("num_heads", "n_heads"),
+    ("intermediate_size", "hidden_dim"),
+    ("max_positions", "max_position_embeddings"),
+    ("activation", "activation"),
+    ("dropout", "dropout"),
+    ("attention_dropout", "attention_dropout"),
+    ("initializer_range", "initializer_range"),
+)
+_KEYS = {"bert": _BERT_KEYS, "distilbert": _DISTILBERT_KEYS, "roberta": _BERT_KEYS}
+_CLASS_NAMES = {
+    "bert": "BertForMaskedLM",
+    "distilbert": "DistilBertForMaskedLM",
+    "roberta": "RobertaForMaskedLM",
+}
+_ROBERTA_PAD_ID = 1
+
+
+def read_architecture(folder: Path) -> Architecture:
+    """Read ``config.json`` of a model folder.
+
+    Raises:
+        UserError: missing, no JSON, a key missing, or a model type that is none of ours.
+    """
+    path = folder / "config.json"
+    config = read_json(path)
+    family = config.get("model_type")
+    if family not in _KEYS:
+        raise UserError(
+            f"{path}: model_type {family!r} is not supported; use one of {', '.join(_KEYS)}"
+        )
+    numbers = {ours: config[theirs] for ours, theirs in _KEYS[family] if theirs in config}
+    activation = numbers.get("activation", "gelu")
+    # RoBERTa's head has its own gelu, whatever its layers have.
+    if activation not in (_ACTIVATIONS if family != "roberta" else ("gelu",)):
+        raise UserError(f"{path}: activation {activation!r} is not known for {family}")
+    numbers["activation"] = _ACTIVATIONS[activation]
+    if family == "distilbert":
+        numbers["num_segments"] = 0
+        # Released DistilBERTs differ from their authors' defaults in depth alone.
+        numbers.setdefault("num_layers", 6)
+    if family == "roberta":
+        numbers["reserved_positions"] = config.get("pad_token_id", _ROBERTA_PAD_ID) + 1
+        numbers["max_positions"] = numbers.get("max_positions", 512) - numbers["reserved_positions"]
+    if "vocabulary_size" not in numbers:
+        raise UserError(f"{path}: lacks vocab_size")
+    try:
+        return Architecture(family=family, **numbers)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+
+
+def model_config(architecture: Architecture, tokenizer: Tokenizer) -> dict[str, Any]:
+    """Give what ``config.json`` says of a masked language model of this architecture.
+
+    Raises:
+        UserError: a folder of this family cannot hold the architecture.
+    """
+    family = architecture.family
+    if family == "distilbert" and architecture.layer_norm_epsilon != DISTILBERT_EPSILON:
+        raise UserError(
+            f"layer_norm_epsilon is {architecture.layer_norm_epsilon}; a DistilBERT folder "
+            f"cannot hold it, its readers take {DISTILBERT_EPSILON}"
+        )
+    config = {
+        "architectures": [_CLASS_NAMES[family]],
+        "model_type": family,
+        "pad_token_id": tokenizer.pad_id,
+        "tie_word_embeddings": True,
+        **{theirs: getattr(architecture, ours) for ours, theirs in _KEYS[family]},
+    }
+    config["activation" if family == "distilbert" else "hidden_act"] = _WRITTEN_ACTIVATIONS[
+        architecture.activation
+    ]
+    config["max_position_embeddings"] += architecture.reserved_positions
+    if family == "distilbert":
+        config["sinusoidal_pos_embds"] = False
+    if family == "roberta":
+        config |= {"bos_token_id": tokenizer.start_id, "eos_token_id": tokenizer.end_id}
+    return config
