@@ -26,6 +26,7 @@ setup(
         "tf_distilbert",
         "tf_distilbert.data",
         "tf_distilbert.sample",
+        "tf_distilbert.tokenization",
         # The folders that a checkout has at its top level, so that an installed package has them.
         "tf_distilbert.configs",
         "tf_distilbert.saved_models",

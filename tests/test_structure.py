@@ -89,6 +89,12 @@ def test_files_stay_small(path):
     assert len(path.read_text().splitlines()) <= (360 if tables else 350)
 
 
+def test_every_package_is_installed():
+    setup = (PACKAGE.parent / "setup.py").read_text()
+    packages = {f.parent.relative_to(PACKAGE.parent) for f in FILES if f.name == "__init__.py"}
+    assert all(f'"{".".join(path.parts)}"' in setup for path in packages)
+
+
 def test_configurations_stay_out_of_the_parts():
     entry_points = {"cli", "train", "quickstart", "run_data", "run_directory"}
     users = {module_name(p) for p in FILES if "config" in set(imports(p))}
