@@ -8,7 +8,7 @@ import tiny
 
 from tf_distilbert.data.packing import mark_kinds
 from tf_distilbert.errors import UserError
-from tf_distilbert.tokenization.folder import load_tokenizer
+from tf_distilbert.tokenization.folder import read_tokenizer
 
 HARD = [
     "",
@@ -27,7 +27,7 @@ def roberta(shared, tmp_path):
     vocab = shared / "data" / "vocab"
     (tmp_path / "vocab.json").write_bytes((vocab / "roberta-vocab.json").read_bytes())
     (tmp_path / "merges.txt").write_bytes((vocab / "roberta-merges.txt").read_bytes())
-    return load_tokenizer(tmp_path)
+    return read_tokenizer(tmp_path)
 
 
 def test_known_ids(roberta):
@@ -55,7 +55,7 @@ def test_the_ids_are_those_of_transformers_on_all_of_the_wikipedia_sample(shared
 def test_a_saved_tokenizer_is_the_same(tmp_path):
     tokenizer = tiny.byte_pair_tokenizer()
     tokenizer.save(tmp_path, 30)
-    again = load_tokenizer(tmp_path)
+    again = read_tokenizer(tmp_path)
     assert again.sha256 == tokenizer.sha256 and again.settings["kind"] == "BytePair"
     assert again.encode("the cat <mask>.") == tokenizer.encode("the cat <mask>.")
     assert tiny.byte_pair_tokenizer(add_prefix_space=True).sha256 != tokenizer.sha256
@@ -64,7 +64,7 @@ def test_a_saved_tokenizer_is_the_same(tmp_path):
 def test_tokenizer_json_alone_is_enough(tmp_path):
     tokenizer = tiny.byte_pair_tokenizer(add_prefix_space=True)
     tokenizer._library.save(str(tmp_path / "tokenizer.json"))
-    assert load_tokenizer(tmp_path).sha256 == tokenizer.sha256
+    assert read_tokenizer(tmp_path).sha256 == tokenizer.sha256
 
 
 def test_bytes_that_are_no_text(tmp_path):
@@ -97,5 +97,5 @@ def test_a_broken_folder_is_refused_in_one_line(tmp_path, damage, message):
     tiny.byte_pair_tokenizer().save(tmp_path, 30)
     damage(tmp_path)
     with pytest.raises(UserError, match=message) as caught:
-        load_tokenizer(tmp_path)
+        read_tokenizer(tmp_path)
     assert "\n" not in str(caught.value)

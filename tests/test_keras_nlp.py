@@ -11,9 +11,12 @@ import tiny
 
 from tf_distilbert.distiller import Distiller
 from tf_distilbert.errors import UserError
+from tf_distilbert.evaluation import evaluate
 from tf_distilbert.hf_weights import named_variables
 from tf_distilbert.keras_nlp_models import as_model, named_values
 from tf_distilbert.keras_nlp_presets import WITH_HEAD, is_preset, load_preset, load_preset_encoder
+from tf_distilbert.mask_filling import fill_mask
+from tf_distilbert.model_folder import load_model, save_model
 from tf_distilbert.optimization import AdamW
 from tf_distilbert.student import build_student
 
@@ -346,3 +349,32 @@ def test_a_damaged_preset_is_refused(name, damage, tmp_path):
 
 def one_line(error):
     assert "\n" not in str(error.value)
+
+
+def test_whatever_takes_a_model_takes_keras_nlps(tmp_path):
+    model = task("Bert")
+    text = tiny.write_text(tmp_path / "text.txt")
+    figures = evaluate(model, str(text), task("Bert", seed=1), sequence_length=16)
+    assert figures["predictions"] > 0 and 0 <= figures["agreement"] <= 1
+    [[guesses]] = fill_mask(model, "paris is the [MASK] .")
+    assert len(guesses) == 5
+    with pytest.raises(UserError, match="packed rows need a model of ours"):
+        as_model(model).hidden_states({**tiny.batch()[0], "sequence_ids": np.ones((8, 16))})
+
+
+def test_a_loaded_preset_is_saved_as_keras_nlp_saves(tmp_path):
+    task("DistilBert").save_to_preset(str(tmp_path / "preset"))
+    model = load_preset(tmp_path / "preset")
+    with pytest.raises(UserError, match=r"model\.task"):
+        save_model(model, tmp_path / "model")
+    model.task().save_to_preset(str(tmp_path / "again"))
+    for ours, theirs in zip(model.weights, load_preset(tmp_path / "again").weights, strict=True):
+        np.testing.assert_array_equal(ours.numpy(), theirs.numpy())
+
+
+def test_half_a_keras_nlp_roberta_is_saved_for_hugging_face(tmp_path):
+    student = build_student(task("Roberta"), 1)
+    save_model(student, tmp_path / "model")
+    inputs = tiny.batch()[0]
+    again = load_model(tmp_path / "model")
+    np.testing.assert_array_equal(again(inputs), student(inputs))

@@ -207,3 +207,43 @@ def test_a_vocabulary_with_capitals_and_no_settings_is_cased(folder):
     text = (folder / "vocab.txt").read_text().replace("\nparis\n", "\nParis\n")
     (folder / "vocab.txt").write_text(text)
     assert load_model(folder).tokenizer.lower_case is False
+
+
+def test_a_tokenizer_of_another_model_is_not_saved(tmp_path):
+    model = tiny.model()
+    model.tokenizer = tiny.byte_pair_tokenizer()
+    with pytest.raises(UserError, match="vocabulary has 267 tokens, its configuration says voc"):
+        save_model(model, tmp_path / "model")
+    model = tiny.roberta(vocabulary_size=len(tiny.VOCABULARY))
+    model.tokenizer = tiny.tokenizer()
+    with pytest.raises(UserError, match=r"positions begin after 1, but \[PAD\] is 0"):
+        save_model(model, tmp_path / "model")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_roberta_whose_padding_is_another_is_refused(tmp_path):
+    save_model(tiny.roberta(), tmp_path / "model")
+    for value, message in ((0, "positions begin after 0"), (None, "must be whole"), (-1, "must")):
+        edit_config(tmp_path / "model", pad_token_id=value)
+        with pytest.raises(UserError, match=message):
+            load_model(tmp_path / "model")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"is_decoder": True}, "is_decoder is true"),
+        ({"hidden_act": ["gelu"]}, "activation"),
+        ({"model_type": ["bert"]}, "is not supported"),
+    ],
+)
+def test_odd_configurations_are_refused(folder, changes, message):
+    edit_config(folder, **changes)
+    with pytest.raises(UserError, match=message):
+        load_model(folder)
+
+
+def test_a_path_that_is_no_folder(folder):
+    for path in (folder / "config.json", ""):
+        with pytest.raises(UserError, match=r"is no folder|no such model folder"):
+            load_model(path)

@@ -11,6 +11,14 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # From the top down; a module imports only from lines below its own.
 LAYERS = (
     ("cli",),
+    ("benchmark.kinds",),
+    ("benchmark.inference", "benchmark.input", "benchmark.memory"),
+    ("benchmark.step",),
+    ("benchmark.timing", "benchmark.matrix_peak", "benchmark.report", "benchmark.onnx_models"),
+    ("benchmark.our_models", "benchmark.torch_models", "benchmark.keras_nlp_steps"),
+    ("benchmark.worker_process", "benchmark.input_workloads", "benchmark.vocabulary_losses"),
+    ("benchmark.competitor", "benchmark.worker", "benchmark.flops", "benchmark.batch"),
+    ("benchmark.machine",),
     ("quickstart",),
     ("train", "evaluation", "mask_filling"),
     ("monitor", "run_directory", "run_data"),
@@ -27,7 +35,7 @@ LAYERS = (
     ("tokenization.vocabulary_file",),
     ("tokenization.bert_characters", "tokenization.normalizer_model"),
     ("tokenization.tokenizer", "google_checkpoint", "weight_files", "hub"),
-    ("data.shards", "runtime"),
+    ("data.shards", "data.row_packing", "runtime"),
     ("data.records", "data.hashing", "atomic_writes"),
     ("config",),
     ("architecture", "config_file", "assets", "sample.corpus", "json_file"),

@@ -203,3 +203,10 @@ def test_masks_are_said_in_the_teachers_own_words(tmp_path, capsys):
     write_roberta(tmp_path / "teacher")
     assert main(["fill-mask", "--model", str(tmp_path / "teacher"), "paris is [MASK]"]) == 2
     assert "has no <mask> to fill" in capsys.readouterr().err
+
+
+def test_a_folder_says_itself_whether_it_is_cased(tmp_path, capsys):
+    write_bert(tmp_path / "teacher")
+    words = ["prepare", "--text", "none.txt", "--output", str(tmp_path / "records")]
+    assert main([*words, "--tokenizer", str(tmp_path / "teacher"), "--cased"]) == 2
+    assert "--cased goes with --vocab" in capsys.readouterr().err

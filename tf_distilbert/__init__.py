@@ -28,6 +28,7 @@ _HOME = {
     "load_config": "config_file",
     "load_encoder": "model_folder",
     "load_model": "model_folder",
+    "load_tokenizer": "model_folder",
     "masked_lm_dataset": "data.pipeline",
     "prepare": "data.prepare",
     "pretrain": "train",

@@ -53,7 +53,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="tf-distilbert",
-        description="Distil a BERT teacher into a DistilBERT student with Keras and TensorFlow.",
+        description="Distil a BERT or RoBERTa into a student of half its depth.",
     )
     parser.add_argument("--version", action="version", version=__version__)
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
@@ -72,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_text(verb)
     group = verb.add_mutually_exclusive_group(required=True)
     group.add_argument(
-        "--tokenizer", metavar="DIR", help="the teacher's folder, or hf://OWNER/NAME"
+        "--tokenizer", metavar="DIR", help="the teacher, in any form that --model takes"
     )
     group.add_argument("--vocab", metavar="FILE", help="or its vocab.txt alone")
     verb.add_argument("--output", required=True, metavar="DIR", help="folder for the shards")
@@ -105,7 +105,7 @@ def _parser() -> argparse.ArgumentParser:
         _add_resume(verb)
 
     verb = _verb(verbs, "evaluate", _evaluate, "measure a model on held-out text")
-    verb.add_argument("--model", required=True, metavar="DIR")
+    _add_model(verb)
     _add_text(verb)
     verb.add_argument("--teacher", metavar="DIR", help="compare with this model")
     verb.add_argument("--json", metavar="FILE", help="write the figures here too")
@@ -120,12 +120,27 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     verb = _verb(verbs, "export", _export, "write a model in another format")
-    verb.add_argument("--model", required=True, metavar="DIR")
+    _add_model(verb)
     verb.add_argument("--format", required=True, choices=("keras_nlp",), help="a keras-nlp preset")
     verb.add_argument("--output", required=True, metavar="DIR", help="a new folder")
 
-    verb = _verb(verbs, "fill-mask", _fill_mask, "predict the words at [MASK]")
-    verb.add_argument("--model", required=True, metavar="DIR")
+    verb = _verb(verbs, "benchmark", _benchmark, "time this and its peers side by side")
+    verb.add_argument("kind", choices=("step", "inference", "input", "memory"))
+    verb.add_argument("--quick", action="store_true", help="smaller; at most 5 minutes on 2 cores")
+    verb.add_argument("--json", dest="json_path", metavar="FILE", help="write everything here too")
+    verb.add_argument("--only", nargs="+", metavar="NAME", help="these competitors")
+    for flag, kind, metavar, what in (
+        ("--batch-size", int, "N", "sequences in a batch"),
+        ("--sequence-length", int, "N", "tokens in a sequence"),
+        ("--rounds", int, "N", "turns of each competitor"),
+        ("--text", str, "FILE", "of input; default: the sample corpus"),
+        ("--vocabulary", str, "FILE", "of input: an uncased vocab.txt"),
+        ("--step-tokens-per-second", float, "X", "of input: compare with this, not with our step"),
+    ):
+        verb.add_argument(flag, type=kind, metavar=metavar, help=what)
+
+    verb = _verb(verbs, "fill-mask", _fill_mask, "predict the words at [MASK] (RoBERTa: <mask>)")
+    _add_model(verb)
     verb.add_argument("--top-k", type=int, default=5, metavar="K", help="default: %(default)s")
     verb.add_argument("text", nargs="+", metavar="TEXT", help='e.g. "Paris is in [MASK]."')
     return parser
@@ -138,6 +153,15 @@ def _verb(
     verb.add_argument("--debug", action="store_true", help="show the traceback of an error")
     verb.set_defaults(run=run)
     return verb
+
+
+def _add_model(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "--model",
+        required=True,
+        metavar="DIR",
+        help="a model folder, hf://OWNER/NAME[@REVISION] or keras_nlp://NAME",
+    )
 
 
 def _add_text(verb: argparse.ArgumentParser) -> None:
@@ -177,14 +201,15 @@ def _vocab(options: argparse.Namespace) -> None:
 
 
 def _prepare(options: argparse.Namespace) -> None:
+    if options.tokenizer and options.cased:
+        raise UserError("--cased goes with --vocab; the folder of --tokenizer says it itself")
     _start_tensorflow()
     from tf_distilbert.data.prepare import prepare
-    from tf_distilbert.model_folder import resolve_folder
-    from tf_distilbert.tokenization.folder import load_tokenizer
+    from tf_distilbert.model_folder import load_tokenizer
     from tf_distilbert.tokenization.word_piece import WordPieceTokenizer
 
     if options.tokenizer:
-        tokenizer = load_tokenizer(resolve_folder(options.tokenizer))
+        tokenizer = load_tokenizer(options.tokenizer)
     else:
         tokenizer = WordPieceTokenizer.from_file(options.vocab, lower_case=not options.cased)
     prepare(
@@ -254,6 +279,14 @@ def _export(options: argparse.Namespace) -> None:
 
     export_keras_nlp(load_model(options.model), Path(options.output))
     print(f"{options.output}: a keras-nlp preset")
+
+
+def _benchmark(options: argparse.Namespace) -> None:
+    from tf_distilbert.benchmark.kinds import run_benchmark
+
+    names = ("quick", "json_path", "only", "batch_size", "sequence_length", "rounds", "text")
+    names += ("vocabulary", "step_tokens_per_second")
+    run_benchmark(options.kind, **{name: getattr(options, name) for name in names})
 
 
 def _fill_mask(options: argparse.Namespace) -> None:

@@ -171,7 +171,7 @@ def _check_pair(
     if ours.vocabulary_size != theirs.vocabulary_size or len({t.sha256 for t in tokenizers}) > 1:
         raise UserError(
             f"teacher ({theirs.vocabulary_size} tokens) and student ({ours.vocabulary_size}) have "
-            "different vocabularies; their predictions cannot be compared"
+            "different vocabularies or tokenizers; their predictions cannot be compared"
         )
     if weights["cosine_loss"] and ours.hidden_size != theirs.hidden_size:
         raise UserError(

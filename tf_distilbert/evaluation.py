@@ -12,15 +12,15 @@ from tf_distilbert.data.pipeline import evaluation_dataset, reveal_user_errors
 from tf_distilbert.data.prepare import prepare
 from tf_distilbert.distiller import Distiller
 from tf_distilbert.errors import UserError
-from tf_distilbert.masked_language_model import MaskedLanguageModel
+from tf_distilbert.keras_nlp_models import as_model
 from tf_distilbert.pretrainer import MaskedLMPretrainer
 from tf_distilbert.trainer import MaskedMeanTrainer
 
 
 def evaluate(
-    model: MaskedLanguageModel,
+    model: keras.Model,
     text: str | Sequence[str],
-    teacher: MaskedLanguageModel | None = None,
+    teacher: keras.Model | None = None,
     *,
     sequence_length: int = 128,
     batch_size: int = 32,
@@ -31,7 +31,7 @@ def evaluate(
     The masks depend on the seed and the text alone: model and teacher see the same, every time.
 
     Args:
-        model: the student, or any masked language model.
+        model: the student, or any masked language model (one of `load_model` or keras-nlp's).
         text: one or several files, globs, ``tfds:NAME`` or ``sample:validation``.
         teacher: with the model's vocabulary; adds the figures that compare the two.
         sequence_length: tokens in a sequence, at most the models' positions.
@@ -49,10 +49,12 @@ def evaluate(
     Raises:
         UserError: text at fault, sequences longer than the positions, vocabularies that differ.
     """
+    model, teacher = as_model(model), teacher and as_model(teacher)
     for checked in filter(None, (model, teacher)):
         checked.check_length(sequence_length)
     if batch_size < 1:
         raise UserError(f"batch_size is {batch_size}; give 1 or more")
+    trainer = _compare(model, teacher) if teacher else MaskedLMPretrainer(model)
     with tempfile.TemporaryDirectory() as folder:
         records = prepare(
             text,
@@ -69,30 +71,33 @@ def evaluate(
             "sequences": len(records),
             "invalid_lines": records.manifest["num_invalid_lines"],
         }
-        if teacher is None:
-            return _own_figures(_run(MaskedLMPretrainer(model), batches)) | counts
-        cosine = float(model.architecture.hidden_size == teacher.architecture.hidden_size)
-        pair = Distiller(
-            teacher,
-            model,
-            temperature=1.0,
-            distillation_weight=1.0,
-            mlm_weight=1.0,
-            cosine_weight=cosine,
-            distillation_positions="masked",
-        )
-        figures = _run(pair, batches)
+        figures = _run(trainer, batches)
         own = _own_figures(figures)
+        if teacher is None:
+            return own | counts
         theirs = _own_figures(_run(MaskedLMPretrainer(teacher), batches))
     comparison = {
-        "kl_divergence": figures["distillation_loss"],
+        "kl_divergence": max(figures["distillation_loss"], 0.0),  # rounding can make it -1e-9
         "agreement": figures["teacher_agreement"],
     }
-    if cosine:
+    if "cosine_loss" in figures:
         comparison["cosine"] = 1.0 - figures["cosine_loss"]
     if theirs["accuracy"]:
         comparison["retention"] = own["accuracy"] / theirs["accuracy"]
     return own | {f"teacher_{name}": value for name, value in theirs.items()} | comparison | counts
+
+
+def _compare(model: keras.Model, teacher: keras.Model) -> Distiller:
+    same_size = model.architecture.hidden_size == teacher.architecture.hidden_size
+    return Distiller(
+        teacher,
+        model,
+        temperature=1.0,
+        distillation_weight=1.0,
+        mlm_weight=1.0,
+        cosine_weight=float(same_size),
+        distillation_positions="masked",
+    )
 
 
 def _run(trainer: MaskedMeanTrainer, batches: object) -> dict[str, float]:

@@ -96,7 +96,8 @@ def _make(family: str, kind: str, *arguments: Any, **settings: Any) -> Any:
 def _make_tokenizer(tokenizer: Tokenizer, family: str) -> "keras_nlp.tokenizers.Tokenizer":
     if isinstance(tokenizer, BytePairTokenizer) and family == "Roberta":
         ids = {token: i for i, token in enumerate(tokenizer.vocabulary)}
-        return _make(family, "Tokenizer", ids, [" ".join(pair) for pair in tokenizer.merges])
+        merges = [" ".join(pair) for pair in tokenizer.merges]
+        return _make(family, "Tokenizer", ids, merges, add_prefix_space=tokenizer.add_prefix_space)
     if isinstance(tokenizer, WordPieceTokenizer) and family != "Roberta":
         return _make(
             family,

@@ -1,8 +1,8 @@
 """A keras-nlp masked language model seen as one of ours.
 
-keras-nlp (since renamed keras-hub) keeps query, key and value apart, and the heads
-of each on an axis of their own. The tables here name its weights as ours are named; the model runs
-through keras-nlp's own layers, so that its numbers are keras-nlp's.
+keras-nlp (since renamed keras-hub) keeps query, key and value apart, and the heads of each on an
+axis of their own. The tables here name its weights as ours are named; the model runs through
+keras-nlp's own layers, so that its numbers are keras-nlp's.
 
 Dimensions: N tokens, D hidden, H heads, K head size, V vocabulary, L layers.
 """
@@ -111,7 +111,7 @@ class KerasNlpMaskedLanguageModel(keras.Model):
         self.encoder = keras.Model(backbone.input, [layer.output for layer in states])
         self.head = task.masked_lm_head
         # A closure: as an attribute, Keras would count BERT's pooler among the weights.
-        self._backbone = lambda: backbone
+        self._task = lambda: task
         self.built = True
 
     # These are written in terms of what follows.
@@ -121,7 +121,13 @@ class KerasNlpMaskedLanguageModel(keras.Model):
     def hidden_states(
         self, inputs: Mapping[str, Tensor], training: bool = False
     ) -> tuple[Tensor, ...]:
-        """Give the embeddings' and every layer's output; see `MaskedLanguageModel`."""
+        """Give the embeddings' and every layer's output; see `MaskedLanguageModel`.
+
+        Raises:
+            UserError: rows are packed; keras-nlp's attention cannot keep sequences apart.
+        """
+        if "sequence_ids" in inputs:
+            raise UserError("packed rows need a model of ours; set data.packing to false")
         inputs = {"segment_ids": ops.zeros_like(inputs["token_ids"]), **inputs}
         taken = {name: ops.cast(inputs[name], "int32") for name in self.encoder.input}
         return tuple(self.encoder(taken, training=training))
@@ -132,9 +138,13 @@ class KerasNlpMaskedLanguageModel(keras.Model):
         logits = self.head(hidden[:, None], ops.zeros_like(hidden[:, :1], dtype="int32"))
         return ops.reshape(logits, (-1, self.architecture.vocabulary_size))
 
+    def task(self) -> "keras_nlp.models.MaskedLM":
+        """Give the keras-nlp model that this wraps, e.g. to save it as a preset."""
+        return self._task()
+
     def named_values(self) -> dict[str, np.ndarray]:
         """Give the weights as float32 under our names, query, key and value in one."""
-        return read_values(self._backbone(), self.head)
+        return read_values(self._task().backbone, self.head)
 
 
 def as_model(model: keras.Model) -> MaskedLanguageModel | KerasNlpMaskedLanguageModel:
@@ -229,7 +239,7 @@ def write_values(
     backbone: "keras_nlp.models.Backbone",
     head: keras.layers.Layer | None = None,
 ) -> None:
-    """Assign values, named and shaped as ours are, to keras-nlp's BERT or DistilBERT."""
+    """Assign values, named as ours are and shaped as keras-nlp's need them, to its weights."""
     for name, variable in _variables(backbone, head):
         name, _, part = name.partition("[")
         value = np.split(values[name], 3, axis=-1)[int(part[0])] if part else values[name]

@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import keras
 import numpy as np
 from keras import ops
 
 from tf_distilbert.errors import UserError
-from tf_distilbert.masked_language_model import MaskedLanguageModel
+from tf_distilbert.keras_nlp_models import as_model
 
 
 @dataclass(frozen=True)
@@ -24,12 +25,12 @@ class Guess:
 
 
 def fill_mask(
-    model: MaskedLanguageModel, texts: str | Sequence[str], top_k: int = 5
+    model: keras.Model, texts: str | Sequence[str], top_k: int = 5
 ) -> list[list[list[Guess]]]:
     """Predict the words at every mask of every text.
 
     Args:
-        model: with its tokenizer.
+        model: with its tokenizer; one of `load_model` or keras-nlp's.
         texts: one or several, each with one ``[MASK]`` or more (RoBERTa: ``<mask>``).
         top_k: how many guesses for each.
 
@@ -44,6 +45,7 @@ def fill_mask(
         >>> guesses[0].token
         'france'
     """
+    model = as_model(model)
     texts = [texts] if isinstance(texts, str) else texts
     tokenizer = model.tokenizer
     top_k = min(top_k, len(tokenizer.vocabulary))

@@ -50,6 +50,7 @@ _CLASS_NAMES = {
     "distilbert": "DistilBertForMaskedLM",
     "roberta": "RobertaForMaskedLM",
 }
+_POSITIONS = "max_position_embeddings"
 _ROBERTA_PAD_ID = 1
 
 
@@ -61,30 +62,57 @@ def read_architecture(folder: Path) -> Architecture:
     """
     path = folder / "config.json"
     config = read_json(path)
-    family = config.get("model_type")
+    family = str(config.get("model_type"))
     if family not in _KEYS:
         raise UserError(
             f"{path}: model_type {family!r} is not supported; use one of {', '.join(_KEYS)}"
         )
     numbers = {ours: config[theirs] for ours, theirs in _KEYS[family] if theirs in config}
-    activation = numbers.get("activation", "gelu")
+    if config.get("is_decoder"):
+        raise UserError(f"{path}: is_decoder is true; only encoders can be loaded")
+    activation = str(numbers.get("activation", "gelu"))
     # RoBERTa's head has its own gelu, whatever its layers have.
     if activation not in (_ACTIVATIONS if family != "roberta" else ("gelu",)):
-        raise UserError(f"{path}: activation {activation!r} is not known for {family}")
+        raise UserError(
+            f"{path}: activation {activation!r} is not known for {family}; "
+            f"models with {', '.join(_ACTIVATIONS)} can be loaded"
+        )
     numbers["activation"] = _ACTIVATIONS[activation]
     if family == "distilbert":
         numbers["num_segments"] = 0
         # Released DistilBERTs differ from their authors' defaults in depth alone.
         numbers.setdefault("num_layers", 6)
     if family == "roberta":
-        numbers["reserved_positions"] = config.get("pad_token_id", _ROBERTA_PAD_ID) + 1
-        numbers["max_positions"] = numbers.get("max_positions", 512) - numbers["reserved_positions"]
+        pad_id, positions = config.get("pad_token_id", _ROBERTA_PAD_ID), config.get(_POSITIONS, 512)
+        if type(pad_id) is not int or type(positions) is not int or pad_id < 0:
+            raise UserError(f"{path}: pad_token_id and {_POSITIONS} must be whole numbers")
+        numbers["reserved_positions"] = pad_id + 1
+        numbers["max_positions"] = positions - (pad_id + 1)
     if "vocabulary_size" not in numbers:
-        raise UserError(f"{path}: lacks vocab_size")
+        raise UserError(f"{path}: lacks vocab_size; copy it again")
     try:
         return Architecture(family=family, **numbers)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
+
+
+def check_tokenizer(architecture: Architecture, tokenizer: Tokenizer, source: str) -> None:
+    """See that a model can be this tokenizer's.
+
+    Raises:
+        UserError: it has another number of tokens; or a RoBERTa, whose positions begin after the
+            padding's id, has another one.
+    """
+    if len(tokenizer.vocabulary) != architecture.vocabulary_size:
+        raise UserError(
+            f"{source}: its vocabulary has {len(tokenizer.vocabulary)} tokens, its configuration "
+            f"says vocab_size {architecture.vocabulary_size}; one of them is another model's"
+        )
+    if architecture.family == "roberta" and architecture.reserved_positions != tokenizer.pad_id + 1:
+        raise UserError(
+            f"{source}: its positions begin after {architecture.reserved_positions - 1}, but "
+            f"{tokenizer.special_tokens.pad} is {tokenizer.pad_id}; one of them is another model's"
+        )
 
 
 def model_config(architecture: Architecture, tokenizer: Tokenizer) -> dict[str, Any]:
@@ -94,6 +122,7 @@ def model_config(architecture: Architecture, tokenizer: Tokenizer) -> dict[str, 
         UserError: a folder of this family cannot hold the architecture.
     """
     family = architecture.family
+    check_tokenizer(architecture, tokenizer, "the model")
     if family == "distilbert" and architecture.layer_norm_epsilon != DISTILBERT_EPSILON:
         raise UserError(
             f"layer_norm_epsilon is {architecture.layer_norm_epsilon}; a DistilBERT folder "

@@ -21,8 +21,8 @@ from tf_distilbert.hub import download
 from tf_distilbert.keras_nlp_models import KerasNlpMaskedLanguageModel
 from tf_distilbert.keras_nlp_presets import is_preset, load_preset, load_preset_encoder
 from tf_distilbert.masked_language_model import MaskedLanguageModel
-from tf_distilbert.model_config import model_config, read_architecture
-from tf_distilbert.tokenization.folder import load_tokenizer
+from tf_distilbert.model_config import check_tokenizer, model_config, read_architecture
+from tf_distilbert.tokenization.folder import read_tokenizer
 from tf_distilbert.tokenization.tokenizer import Tokenizer
 from tf_distilbert.weight_files import read_weights
 
@@ -83,17 +83,24 @@ def load_encoder(path: str | Path) -> tuple[Encoder, Tokenizer]:
     return encoder, tokenizer
 
 
+def load_tokenizer(path: str | Path) -> Tokenizer:
+    """Load the tokenizer alone of what `load_model` and `load_encoder` take.
+
+    Raises:
+        UserError: as `load_model`.
+    """
+    if is_preset(path):
+        return load_preset_encoder(path)[1]
+    return read_tokenizer(resolve_folder(path))
+
+
 def _read(folder: Path) -> tuple[Architecture, dict[str, np.ndarray], Tokenizer]:
     if is_google_checkpoint(folder):
         architecture, tensors = read_google_checkpoint(folder)
     else:
         architecture, tensors = read_architecture(folder), read_weights(folder)
-    tokenizer = load_tokenizer(folder)
-    if len(tokenizer.vocabulary) != architecture.vocabulary_size:
-        raise UserError(
-            f"{folder}: its vocabulary has {len(tokenizer.vocabulary)} tokens, its configuration "
-            f"says vocab_size {architecture.vocabulary_size}; one of them is another model's"
-        )
+    tokenizer = read_tokenizer(folder)
+    check_tokenizer(architecture, tokenizer, source=str(folder))
     return architecture, tensors, tokenizer
 
 
@@ -105,9 +112,11 @@ def resolve_folder(path: str | Path) -> Path:
     """
     if str(path).startswith("hf://"):
         return download(str(path))
-    if not Path(path).is_dir():
-        raise UserError(f"{path}: no such model folder; give its path, or hf://OWNER/NAME")
-    return Path(path)
+    if str(path) and Path(path).is_dir():
+        return Path(path)
+    if Path(path).exists() or Path(f"{path}.index").exists():
+        raise UserError(f"{path}: is no folder; give the folder that it is in")
+    raise UserError(f"{str(path)!r}: no such model folder; give its path, or hf://OWNER/NAME")
 
 
 def save_model(model: MaskedLanguageModel, path: str | Path, *, overwrite: bool = False) -> None:
@@ -119,12 +128,12 @@ def save_model(model: MaskedLanguageModel, path: str | Path, *, overwrite: bool 
         overwrite: replace what is there.
 
     Raises:
-        UserError: the model is keras-nlp's, whose own ``save_to_preset`` saves it; the folder
-            exists and is not empty, or cannot be written.
+        UserError: the model is keras-nlp's, which ``task().save_to_preset(...)`` saves; it has no
+            tokenizer, or another's; the folder exists and is not empty, or cannot be written.
     """
     path = Path(path)
     if not isinstance(model, MaskedLanguageModel):
-        raise UserError("a keras-nlp model is saved by its own save_to_preset, not by save_model")
+        raise UserError("a keras-nlp model is saved by model.task().save_to_preset(FOLDER)")
     if path.exists() and not overwrite and (not path.is_dir() or any(path.iterdir())):
         raise UserError(f"{path}: exists already; choose another folder or remove it")
     if model.tokenizer is None:

@@ -44,7 +44,7 @@ def build_student(
     Embeddings, the layers of the map and the whole masked-LM head are copied.
 
     Args:
-        teacher: a BERT (or DistilBERT) with its masked-LM head: one of `load_model`, or a
+        teacher: a BERT, RoBERTa or DistilBERT with its masked-LM head: one of `load_model`, or a
             keras-nlp ``BertMaskedLM``, ``DistilBertMaskedLM`` or ``RobertaMaskedLM``.
         num_layers: the student's depth; by default the map's length, or half the teacher's layers.
         layer_map: for each student layer the teacher layer (from 0) to copy; by default

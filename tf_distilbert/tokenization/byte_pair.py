@@ -15,9 +15,6 @@ from tokenizers import AddedToken, decoders, models, pre_tokenizers
 
 from tf_distilbert.tokenization.tokenizer import ROBERTA_TOKENS, Tokenizer
 
-# The space before a mask belongs to it: what it hides is mostly a word with its space.
-_MASK = {"content": ROBERTA_TOKENS.mask, "lstrip": True, "normalized": False}
-
 
 class BytePairTokenizer(Tokenizer):
     """Text to byte-level BPE ids.
@@ -26,6 +23,8 @@ class BytePairTokenizer(Tokenizer):
         vocabulary: token to id, RoBERTa's five special tokens among them.
         merges: pairs of tokens in the order in which they are merged.
         add_prefix_space: treat a text's first word as if a space were before it.
+        mask_takes_space: the space before a mask belongs to it, as in RoBERTa: what it hides is
+            mostly a word with its space.
 
     Example:
         >>> tokenizer.encode("Paris is in <mask>.")
@@ -39,6 +38,7 @@ class BytePairTokenizer(Tokenizer):
         vocabulary: Mapping[str, int],
         merges: Sequence[tuple[str, str]],
         add_prefix_space: bool = False,
+        mask_takes_space: bool = True,
     ) -> None:
         tokens = sorted(vocabulary, key=vocabulary.__getitem__)
         self.merges = [tuple(pair) for pair in merges]
@@ -48,12 +48,14 @@ class BytePairTokenizer(Tokenizer):
             ROBERTA_TOKENS,
             merges_sha256=hashlib.sha256(json.dumps(self.merges).encode()).hexdigest(),
             add_prefix_space=add_prefix_space,
+            mask_takes_space=mask_takes_space,
         )
+        self._mask = {"content": ROBERTA_TOKENS.mask, "lstrip": mask_takes_space}
         self._library = tokenizers.Tokenizer(models.BPE(dict(vocabulary), self.merges))
         self._library.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=add_prefix_space)
         self._library.add_special_tokens(
             [AddedToken(token, normalized=False) for token in ROBERTA_TOKENS[:-1]]
-            + [AddedToken(**_MASK)]
+            + [AddedToken(**self._mask, normalized=False)]
         )
 
     def tokenize(self, texts: tf.Tensor | Sequence[str]) -> tf.RaggedTensor:
@@ -91,5 +93,5 @@ class BytePairTokenizer(Tokenizer):
             add_prefix_space=self.add_prefix_space,
             bos_token=ROBERTA_TOKENS.start,
             eos_token=ROBERTA_TOKENS.end,
-            mask_token={"__type": "AddedToken", **_MASK, "special": True},
+            mask_token={"__type": "AddedToken", **self._mask, "special": True},
         )

@@ -125,10 +125,17 @@ def _open_mecab(dictionary: str, options: str) -> Any:
 
         folder = importlib.import_module(dictionary).DICDIR
     except ModuleNotFoundError as error:
+        package = error.name.replace("_", "-")
+        wanted = package if package == "unidic" else "'tf_distilbert[japanese]'"
         raise UserError(
-            f"Japanese text needs the package {error.name.replace('_', '-')}, which is not "
-            "installed: pip install 'tf_distilbert[japanese]'"
+            f"Japanese text needs the package {package}, which is not installed: "
+            f"pip install {wanted}"
         ) from None
     if not Path(folder).is_dir():
-        raise UserError(f"the dictionary of {dictionary} is missing; fetch it as its page says")
-    return fugashi.GenericTagger(f'-d "{folder}" -r "{folder}/mecabrc" {options}')
+        raise UserError(
+            f"the dictionary of {dictionary} is missing: python -m {dictionary} download"
+        )
+    try:
+        return fugashi.GenericTagger(f'-d "{folder}" -r "{folder}/mecabrc" {options}')
+    except RuntimeError:
+        raise UserError(f"MeCab refuses its options {options!r}; see mecab_option") from None

@@ -85,7 +85,7 @@ class Tokenizer:
         return [self.start_id, *self.tokenize([text]).values.numpy().tolist(), self.end_id]
 
     def save(self, folder: Path, max_length: int) -> None:
-        """Write the files by which `transformers` and `load_tokenizer` make this tokenizer again.
+        """Write the files by which `transformers` and `read_tokenizer` make this tokenizer again.
 
         Args:
             folder: a model folder.

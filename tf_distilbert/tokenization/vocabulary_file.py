@@ -25,17 +25,20 @@ def read_vocabulary(path: str | Path) -> list[str]:
     except UnicodeDecodeError:
         raise UserError(f"{path}: not UTF-8 text; a vocabulary has one token a line") from None
     # Not splitlines(): real vocabularies hold tokens such as U+2028, which it takes for a line end.
-    tokens = text.removesuffix("\n").replace("\r\n", "\n").split("\n")
+    tokens = text.removesuffix("\n").split("\n")
     check_vocabulary(tokens, path)
     return tokens
 
 
 def check_vocabulary(tokens: Sequence[str], path: Path) -> None:
-    """See that BERT's special tokens are there.
+    """See that BERT's special tokens are there, once.
 
     Raises:
-        UserError: names those that are missing, and the file.
+        UserError: names those that are missing or there twice, and the file.
     """
     missing = [token for token in BERT_TOKENS if token not in tokens]
     if missing:
         raise UserError(f"{path}: lacks {', '.join(missing)}; a BERT vocabulary needs them all")
+    repeated = [token for token in BERT_TOKENS if list(tokens).count(token) > 1]
+    if repeated:
+        raise UserError(f"{path}: has {repeated[0]} twice; leave the one whose id the model knows")
