@@ -171,7 +171,7 @@ BAD = {
     "shares": ({"data__masking": {"mask_share": 0.95}}, r"shares that add up to 1 at most"),
     "smoothing": ({"data__masking": {"smoothing": -1}}, r"masking\.smoothing is -1\.0; .* 0 or"),
     "micro-batch": ({"train__micro_batch_size": 100}, r"256 is not a multiple of .* 100"),
-    "precision": ({"train__precision": "float16"}, r"one of float32, mixed_bfloat16"),
+    "precision": ({"train__precision": "float16"}, r"one of auto, float32, mixed_bfloat16"),
     "strategy": ({"train__strategy": "all"}, r"train\.strategy is 'all'; it must be one of auto"),
     "resume": ({"train__resume": "yes"}, r"one of never, auto, overwrite"),
     "learning rate": ({"train__learning_rate": 0}, r"train\.learning_rate is 0\.0; .* above 0"),

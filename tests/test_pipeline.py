@@ -17,12 +17,12 @@ VOCABULARY = SPECIAL_TOKENS + [f"w{i}" for i in range(95)]
 LENGTH = 20
 
 
-def write_records(folder, num_sequences, num_shards=2):
-    """Sequences of 12 to 20 tokens that are all different."""
+def write_records(folder, num_sequences, num_shards=2, shortest=12):
+    """Sequences of up to 20 tokens that are all different."""
     random = np.random.default_rng(num_sequences)
     folder.mkdir(exist_ok=True)
     for number, part in enumerate(np.array_split(np.arange(num_sequences), num_shards)):
-        lengths = random.integers(12, LENGTH + 1, len(part))
+        lengths = random.integers(shortest, LENGTH + 1, len(part))
         token_ids = random.integers(5, 100, lengths.sum())
         ends = np.cumsum(lengths)
         token_ids[ends - lengths], token_ids[ends - 1] = 2, 3

@@ -86,6 +86,8 @@ class DataConfig:
             `pretrain` alone; a student has its teacher's.
         lower_case: whether a vocabulary given by `vocabulary` is uncased.
         sequence_length: tokens in a sequence, [CLS] and [SEP] included.
+        packing: let short sequences share a row, each seeing itself alone; a batch then counts
+            rows. Less padding, the same objective.
         workers: threads that prepare text; one a core by default, at most 8.
         invalid_utf8: ``skip`` and count lines that are not UTF-8, or ``refuse`` them.
     """
@@ -98,6 +100,7 @@ class DataConfig:
     vocabulary: str | int | None = None
     lower_case: bool = True
     sequence_length: int = 512
+    packing: bool = False
     masking: MaskingConfig = field(default_factory=MaskingConfig)
     workers: int | None = None
     invalid_utf8: str = "skip"
@@ -156,7 +159,8 @@ class TrainConfig:
         learning_rate: the peak.
         warmup_share: share of all updates in which the rate rises; then it falls linearly to 0.
         clip_norm: largest L2 norm of the gradient; null for none.
-        precision: ``float32`` or ``mixed_bfloat16`` (float32 master weights).
+        precision: ``float32``, ``mixed_bfloat16`` (float32 master weights), or ``auto``: the
+            latter where the device has instructions for it.
         strategy: ``one`` device, TensorFlow's default (the first GPU, else the CPU); so far
             ``auto`` means the same.
         jit_compile: compile the step with XLA; null leaves it to Keras (GPU and TPU: yes).
@@ -209,7 +213,7 @@ class TrainConfig:
             _check(0 <= getattr(self, name) < 1, f"train.{name}", getattr(self, name), "in [0, 1)")
         _check(0 <= self.seed < 2**32, "train.seed", self.seed, "in [0, 2^32)")
         _check(self.weight_decay >= 0, "train.weight_decay", self.weight_decay, "0 or more")
-        _choice("train.precision", self.precision, ("float32", "mixed_bfloat16"))
+        _choice("train.precision", self.precision, ("auto", "float32", "mixed_bfloat16"))
         _choice("train.strategy", self.strategy, ("auto", "one"))
         _choice("train.resume", self.resume, ("never", "auto", "overwrite"))
         micro = self.micro_batch_size or self.global_batch_size

@@ -61,7 +61,8 @@ class Block(keras.layers.Layer):
 
         Args:
             tokens: float [N, D].
-            attention_bias: float32 [B, 1, 1, S], `MASKED_SCORE` at padding and 0 elsewhere.
+            attention_bias: float32 [B, 1, 1, S] or [B, 1, S, S] (query, key), `MASKED_SCORE` where
+                a key is not to be seen and 0 elsewhere.
             sequence_length: S.
             training: whether dropout is active.
         """
@@ -124,6 +125,8 @@ class Encoder(keras.layers.Layer):
         token_ids: Tensor,
         padding_mask: Tensor,
         segment_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        sequence_ids: Tensor | None = None,
         training: bool = False,
     ) -> tuple[Tensor, ...]:
         """Encode a batch.
@@ -133,15 +136,21 @@ class Encoder(keras.layers.Layer):
             padding_mask: bool or 0/1 [B, S], true at real tokens.
             segment_ids: int [B, S] (0 for the first text, 1 for the second); all 0 if left out.
                 Ignored by an encoder without a segment table.
+            position_ids: int [B, S], where in its sequence each token stands; 0, 1, 2, ... if left
+                out.
+            sequence_ids: int [B, S], where several sequences are packed into a row: tokens see
+                those of the same number alone. One sequence a row if left out.
             training: whether dropout is active.
 
         Returns:
             L + 1 tensors float [B, S, D]: the embeddings, then the output of each block.
         """
         sequence_length = ops.shape(token_ids)[1]
-        padding_mask = ops.cast(padding_mask, "float32")
-        attention_bias = (1.0 - padding_mask)[:, None, None, :] * MASKED_SCORE
-        tokens = self._embed(token_ids, segment_ids, training)
+        seen = ops.cast(padding_mask, "bool")[:, None, None, :]
+        if sequence_ids is not None:
+            seen = seen & (sequence_ids[:, None, :, None] == sequence_ids[:, None, None, :])
+        attention_bias = ops.where(seen, 0.0, MASKED_SCORE)
+        tokens = self._embed(token_ids, segment_ids, position_ids, training)
         states = [tokens]
         for block in self.blocks:
             states.append(
@@ -152,16 +161,25 @@ class Encoder(keras.layers.Layer):
         shape = (-1, sequence_length, self.architecture.hidden_size)
         return tuple(ops.reshape(state, shape) for state in states)
 
-    def _embed(self, token_ids: Tensor, segment_ids: Tensor | None, training: bool) -> Tensor:
-        sequence_length = ops.shape(token_ids)[1]
+    def _embed(
+        self,
+        token_ids: Tensor,
+        segment_ids: Tensor | None,
+        position_ids: Tensor | None,
+        training: bool,
+    ) -> Tensor:
+        first, sequence_length = self.architecture.reserved_positions, ops.shape(token_ids)[1]
         embedded = ops.take(self.token_table, token_ids, axis=0)
-        first = self.architecture.reserved_positions
-        embedded = embedded + self.position_table[first : first + sequence_length]
+        if position_ids is None:
+            embedded = embedded + self.position_table[first : first + sequence_length]
+        else:
+            embedded = embedded + ops.take(self.position_table, first + position_ids, axis=0)
         if self.architecture.num_segments:
             if segment_ids is None:
                 embedded = embedded + self.segment_table[0]
             else:
                 embedded = embedded + ops.take(self.segment_table, segment_ids, axis=0)
+        embedded = ops.cast(embedded, self.compute_dtype)
         embedded = ops.reshape(embedded, (-1, self.architecture.hidden_size))
         return self.embedding_dropout(self.embedding_norm(embedded), training=training)
 
@@ -170,6 +188,7 @@ class Encoder(keras.layers.Layer):
             shape=(rows, self.architecture.hidden_size),
             initializer=_initializer(self.architecture),
             name=name,
+            autocast=False,  # or Keras would cast all of it for the few rows that are taken
         )
 
 

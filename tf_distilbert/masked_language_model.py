@@ -59,7 +59,7 @@ class MaskedLMHead(keras.layers.Layer):
 
 
 class MaskedLanguageModel(keras.Model):
-    """BERT or DistilBERT with its masked-LM head.
+    """BERT, RoBERTa or DistilBERT with its masked-LM head.
 
     Args:
         architecture: sizes, family, dropout.
@@ -71,6 +71,7 @@ class MaskedLanguageModel(keras.Model):
     - ``padding_mask``: bool or 0/1 [B, S], true at real tokens
     - ``mask_positions``: int [B, P], where to predict
     - ``segment_ids``: int [B, S], optional, used by BERT alone
+    - ``position_ids`` and ``sequence_ids``: int [B, S], optional, for packed rows; see `Encoder`
 
     Example:
         >>> model = tf_distilbert.load_model("saved_models/sample_teacher")
@@ -109,6 +110,8 @@ class MaskedLanguageModel(keras.Model):
             inputs["token_ids"],
             inputs["padding_mask"],
             inputs.get("segment_ids"),
+            inputs.get("position_ids"),
+            inputs.get("sequence_ids"),
             training=training,
         )
 

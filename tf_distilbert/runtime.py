@@ -4,6 +4,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 from tf_distilbert.errors import UserError
 
@@ -45,14 +46,49 @@ def import_tensorflow() -> None:
         )
 
 
-def set_precision_and_seed(precision: str, seed: int) -> None:
+def set_precision_and_seed(precision: str, seed: int) -> str:
     """Set the precision of all models made from now on, and the seed of all random numbers.
 
     Args:
-        precision: ``float32`` or ``mixed_bfloat16``.
+        precision: ``float32``, ``mixed_bfloat16``, or ``auto``: the latter where the device has
+            instructions for it.
         seed: of weights and dropout; masks and data order have seeds of their own.
+
+    Returns:
+        The precision that was set.
+
+    Raises:
+        UserError: bfloat16 was asked for and the device would only emulate it.
     """
     import keras
 
+    if precision == "auto":
+        precision = "mixed_bfloat16" if has_bfloat16() else "float32"
+    if precision == "mixed_bfloat16" and not has_bfloat16():
+        raise UserError(
+            "train.precision is mixed_bfloat16, but this device has no bfloat16 instructions; "
+            "use auto or float32"
+        )
     keras.config.set_dtype_policy(precision)
     keras.utils.set_random_seed(seed)
+    return precision
+
+
+def has_bfloat16() -> bool:
+    """Whether the device that TensorFlow computes on multiplies bfloat16 matrices itself.
+
+    NVIDIA's GPUs do from compute capability 8.0 on, TPUs all; of processors those whose flags (on
+    Linux) say so.
+    """
+    import tensorflow as tf
+
+    if tf.config.list_physical_devices("TPU"):
+        return True
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus:
+        details = tf.config.experimental.get_device_details(gpus[0])
+        return details.get("compute_capability", (0, 0)) >= (8, 0)
+    with contextlib.suppress(OSError):
+        words = Path("/proc/cpuinfo").read_text().split()
+        return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(words)
+    return False

@@ -28,6 +28,7 @@ from tf_distilbert.data.pipeline import (
     reveal_user_errors,
 )
 from tf_distilbert.data.records import Records
+from tf_distilbert.data.row_packing import PackedRecords
 from tf_distilbert.distiller import Distiller
 from tf_distilbert.logs import RunLog
 from tf_distilbert.masked_language_model import MaskedLanguageModel
@@ -57,7 +58,8 @@ def distill(config: DistillConfig, console: Console | None = None) -> Path:
     console = console or Console(stderr=True)
     run = RunDirectory(config.output)
     run.check(config)
-    runtime.set_precision_and_seed(config.train.precision, config.train.seed)
+    precision = runtime.set_precision_and_seed(config.train.precision, config.train.seed)
+    console.print(f"computing in {precision}")
     teacher = load_model(config.teacher)
     teacher.check_length(config.data.sequence_length)
     student = build_student(teacher, **asdict(config.student))
@@ -86,7 +88,8 @@ def pretrain(config: PretrainConfig, console: Console | None = None) -> Path:
     console = console or Console(stderr=True)
     run = RunDirectory(config.output)
     run.check(config)
-    runtime.set_precision_and_seed(config.train.precision, config.train.seed)
+    precision = runtime.set_precision_and_seed(config.train.precision, config.train.seed)
+    console.print(f"computing in {precision}")
     tokenizer = load_or_learn_vocabulary(config.data, run.data)
     records, held_out = load_data(config.data, tokenizer, run.data)
     architecture = Architecture(len(tokenizer.vocabulary), **asdict(config.model))
@@ -108,6 +111,9 @@ def _train(
 ) -> None:
     """Train from the newest checkpoint, or from the start, to the last step."""
     train = config.train
+    masker = TokenMasker.for_records(records, seed=train.seed, **asdict(config.data.masking))
+    if config.data.packing:
+        records = PackedRecords(records)
     total_steps = resolve_steps(train, records.num_sequences, records.num_tokens)
     schedule = WarmupThenDecay(
         train.learning_rate, math.ceil(train.warmup_share * total_steps), total_steps
@@ -122,7 +128,6 @@ def _train(
     )
     if first_step >= total_steps:
         return
-    masker = TokenMasker.for_records(records, seed=train.seed, **asdict(config.data.masking))
     stream = masked_lm_dataset(
         records,
         masker,

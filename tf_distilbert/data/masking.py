@@ -116,7 +116,10 @@ class TokenMasker:
             model sees int32 [B, S], real tokens bool [B, S], where to predict int32 [B, P], the
             original tokens there int32 [B, P], and 1 for each slot in use, float32 [B, P].
         """
-        padding_mask = tf.not_equal(token_ids, pad_id)
+        # What follows the last token is padding; a [PAD] that a text spells out is none.
+        positions = tf.range(tf.shape(token_ids)[1])
+        lengths = tf.reduce_max(tf.where(token_ids != pad_id, positions + 1, 0), axis=1)
+        padding_mask = positions < lengths[:, None]
         row_keys = mix(mix(mix(as_uint64(self.seed)) + as_uint64(epochs)) + as_uint64(indices))
         times = self._arrival_times(token_ids, padding_mask, row_keys)
         wanted = self._number_to_choose(padding_mask, row_keys)

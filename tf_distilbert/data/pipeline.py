@@ -16,11 +16,12 @@ import tensorflow as tf
 from tf_distilbert.data.hashing import as_uint64, mix
 from tf_distilbert.data.masking import TokenMasker
 from tf_distilbert.data.records import Records
+from tf_distilbert.data.row_packing import PackedRecords, merge_rows
 from tf_distilbert.errors import UserError
 
 
 def masked_lm_dataset(
-    records: Records,
+    records: Records | PackedRecords,
     masker: TokenMasker,
     batch_size: int,
     *,
@@ -31,9 +32,9 @@ def masked_lm_dataset(
     """Make the training stream: shuffled, masked anew each epoch, endless or `num_steps` long.
 
     Args:
-        records: prepared text.
+        records: prepared text, or the same packed into rows.
         masker: how to mask.
-        batch_size: sequences in a batch, B.
+        batch_size: sequences (or rows) in a batch, B.
         seed: of the order of the records.
         first_step: where to begin: the dataset is the endless stream's, from this batch on.
         num_steps: how many batches; endless if left out.
@@ -41,7 +42,8 @@ def masked_lm_dataset(
     Returns:
         Batches of fixed shape, structured as keras-nlp's masked-LM preprocessors give them:
         ``({"token_ids": int32 [B, S], "padding_mask": bool [B, S], "mask_positions":
-        int32 [B, P]}, mask_ids int32 [B, P], mask_weights float32 [B, P])``.
+        int32 [B, P]}, mask_ids int32 [B, P], mask_weights float32 [B, P])``. Packed rows have
+        ``position_ids`` and ``sequence_ids``, too; see `merge_rows`.
 
     Example:
         >>> records = tf_distilbert.prepare(["books.txt"], teacher.tokenizer, "records")
@@ -65,7 +67,8 @@ def masked_lm_dataset(
 
     last_step = np.iinfo(np.int64).max if num_steps is None else first_step + num_steps
     steps = tf.data.Dataset.range(first_step, last_step)
-    return _batches(steps.map(choose), records, masker, batch_size)
+    make = _packed_batches if isinstance(records, PackedRecords) else _batches
+    return make(steps.map(choose), records, masker, batch_size)
 
 
 def evaluation_dataset(records: Records, masker: TokenMasker, batch_size: int) -> tf.data.Dataset:
@@ -92,6 +95,22 @@ def _batches(
         return masker(token_ids, records.pad_id, epochs, indices)
 
     # Deterministic by default: parallel calls, results in order.
+    return choices.map(load, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+
+
+def _packed_batches(
+    choices: tf.data.Dataset, records: PackedRecords, masker: TokenMasker, batch_size: int
+) -> tf.data.Dataset:
+    num_slots = records.num_slots(masker.rate)
+
+    def load(epochs: tf.Tensor, rows: tf.Tensor) -> tuple:
+        kinds = (tf.int32, tf.int64, tf.int64)
+        token_ids, sequences, row_of = tf.numpy_function(records.gather, [rows], kinds)
+        token_ids = tf.ensure_shape(token_ids, (None, records.sequence_length))
+        sequences, row_of = (tf.ensure_shape(tensor, (None,)) for tensor in (sequences, row_of))
+        masked = masker(token_ids, records.pad_id, tf.gather(epochs, row_of), sequences)
+        return merge_rows(masked, row_of, batch_size, num_slots, records.pad_id)
+
     return choices.map(load, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
 
 

@@ -1,0 +1,34 @@
+"""Precision: what `auto` chooses, and that nothing is emulated unasked."""
+
+import keras
+import pytest
+
+from tf_distilbert import runtime
+from tf_distilbert.errors import UserError
+
+
+@pytest.fixture(autouse=True)
+def restore_precision():
+    yield
+    keras.config.set_dtype_policy("float32")
+
+
+@pytest.mark.parametrize(("has", "chosen"), [(True, "mixed_bfloat16"), (False, "float32")])
+def test_auto_takes_bfloat16_where_the_device_has_it(monkeypatch, has, chosen):
+    monkeypatch.setattr(runtime, "has_bfloat16", lambda: has)
+    assert runtime.set_precision_and_seed("auto", 1) == chosen
+    assert keras.config.dtype_policy().name == chosen
+
+
+def test_bfloat16_is_not_emulated(monkeypatch):
+    monkeypatch.setattr(runtime, "has_bfloat16", lambda: False)
+    with pytest.raises(UserError, match="no bfloat16 instructions; use auto or float32"):
+        runtime.set_precision_and_seed("mixed_bfloat16", 1)
+
+
+@pytest.mark.parametrize(
+    ("flags", "has"), [("fma avx512_bf16", True), ("fma avx512f", False), ("i8mm bf16", True)]
+)
+def test_processors_are_known_by_their_flags(monkeypatch, flags, has):
+    monkeypatch.setattr(runtime.Path, "read_text", lambda _: f"flags\t: {flags}\n")
+    assert runtime.has_bfloat16() is has
