@@ -3,6 +3,7 @@
 from typing import Any
 
 import keras
+import tensorflow as tf
 from keras import KerasTensor as Tensor
 from keras import ops
 
@@ -42,27 +43,38 @@ class AdamW(keras.optimizers.AdamW):
             **kwargs,
         )
         self.clip_norm = clip_norm
+        # Keras would take 0 times the weights off the weights: a pass over all of them.
+        self.weight_decay = weight_decay or None
         self.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
 
     def update_step(
         self, gradient: Tensor, variable: keras.Variable, learning_rate: Tensor
     ) -> None:
-        """Update one variable and its two moments."""
-        rate = ops.cast(learning_rate, variable.dtype)
+        """Update one variable and its two moments, touching each number once."""
         step = ops.cast(self.iterations + 1, variable.dtype)
-        first_correction = 1.0 - ops.power(ops.cast(self.beta_1, variable.dtype), step)
-        second_correction = 1.0 - ops.power(ops.cast(self.beta_2, variable.dtype), step)
+        first_power = ops.power(ops.cast(self.beta_1, variable.dtype), step)
+        second_power = ops.power(ops.cast(self.beta_2, variable.dtype), step)
         momentum = self._momentums[self._get_variable_index(variable)]
         velocity = self._velocities[self._get_variable_index(variable)]
-        gradient = ops.cast(gradient, variable.dtype)
-        self.assign_add(momentum, (gradient - momentum) * (1.0 - self.beta_1))
-        self.assign_add(velocity, (ops.square(gradient) - velocity) * (1.0 - self.beta_2))
-        denominator = ops.sqrt(velocity) / ops.sqrt(second_correction) + self.epsilon
-        self.assign_sub(variable, rate / first_correction * momentum / denominator)
+        # TensorFlow's one kernel for all of it. What it adds epsilon to is the root of the moment
+        # that is not corrected yet, so it gets an epsilon that is smaller by the same correction.
+        tf.raw_ops.ResourceApplyAdam(
+            var=variable.handle,
+            m=momentum.value.handle,
+            v=velocity.value.handle,
+            beta1_power=first_power,
+            beta2_power=second_power,
+            lr=ops.cast(learning_rate, variable.dtype),
+            beta1=self.beta_1,
+            beta2=self.beta_2,
+            epsilon=self.epsilon * ops.sqrt(1.0 - second_power),
+            grad=ops.cast(gradient, variable.dtype),
+        )
 
     def get_config(self) -> dict[str, Any]:
         """Give the constructor's arguments."""
-        return {**super().get_config(), "clip_norm": self.clip_norm}
+        weight_decay = self.weight_decay or 0.0
+        return {**super().get_config(), "weight_decay": weight_decay, "clip_norm": self.clip_norm}
 
 
 @keras.saving.register_keras_serializable("tf_distilbert")
