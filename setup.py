@@ -11,6 +11,8 @@ exec((ROOT / "tf_distilbert" / "version.py").read_text(encoding="utf-8"), versio
 TESTS = ["pytest>=8", "ruff>=0.9"]
 # What other projects compute, to compare with; torch is needed by nothing else.
 PARITY = ["torch>=2.6", "transformers>=5.0"]
+# What is timed beside this project.
+BENCHMARK = [*PARITY, "onnx>=1.16", "onnxruntime>=1.18"]
 # MeCab and the two dictionaries that Japanese BERTs were trained with.
 JAPANESE = ["fugashi>=1.3", "ipadic>=1.0", "unidic-lite>=1.0"]
 
@@ -24,6 +26,7 @@ setup(
     python_requires=">=3.11",
     packages=[
         "tf_distilbert",
+        "tf_distilbert.benchmark",
         "tf_distilbert.data",
         "tf_distilbert.sample",
         "tf_distilbert.tokenization",
@@ -55,6 +58,11 @@ setup(
         "rich>=13",
         "tensorboard>=2.20",
     ],
-    extras_require={"tests": TESTS, "parity": PARITY, "japanese": JAPANESE},
+    extras_require={
+        "tests": TESTS,
+        "parity": PARITY,
+        "japanese": JAPANESE,
+        "benchmark": BENCHMARK,
+    },
     entry_points={"console_scripts": ["tf-distilbert = tf_distilbert.cli:main"]},
 )

@@ -126,7 +126,7 @@ def _parser() -> argparse.ArgumentParser:
 
     verb = _verb(verbs, "benchmark", _benchmark, "time this and its peers side by side")
     verb.add_argument("kind", choices=("step", "inference", "input", "memory"))
-    verb.add_argument("--quick", action="store_true", help="smaller; at most 5 minutes on 2 cores")
+    verb.add_argument("--quick", action="store_true", help="less of everything")
     verb.add_argument("--json", dest="json_path", metavar="FILE", help="write everything here too")
     verb.add_argument("--only", nargs="+", metavar="NAME", help="these competitors")
     for flag, kind, metavar, what in (

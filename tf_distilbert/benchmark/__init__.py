@@ -1,0 +1,1 @@
+"""How fast and how large this is, beside what else there is, on the machine at hand."""

@@ -1,0 +1,190 @@
+"""``benchmark step``: one update of a distillation, by us and by all who can do it.
+
+Every competitor makes the same update: a BERT teacher without dropout, a student with dropout, the
+triple loss 5/2/1 at temperature 2, the gradient clipped at 5, Adam. Weights are random.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+from tf_distilbert.architecture import DISTILBERT_EPSILON, Architecture
+from tf_distilbert.benchmark.batch import num_predictions
+from tf_distilbert.benchmark.competitor import Competitor, choose
+from tf_distilbert.benchmark.flops import step_flops
+from tf_distilbert.benchmark.machine import describe_machine
+from tf_distilbert.benchmark.matrix_peak import PRECISIONS, measure_matrix_peak
+from tf_distilbert.benchmark.report import (
+    check_json_path,
+    memory_text,
+    number_text,
+    print_result,
+    progress_sayer,
+    seconds_text,
+    write_result,
+)
+from tf_distilbert.benchmark.timing import Measurement, measure
+from tf_distilbert.errors import UserError
+
+BERT_BASE = Architecture(30522)
+REFERENCE = "pytorch-float32"
+_COLUMNS = ("competitor", "a step (quartiles)", "tokens/s", "x reference", "of peak", "memory")
+
+
+def step_competitors(
+    teacher: Architecture, student: Architecture, batch_size: int, sequence_length: int
+) -> list[Competitor]:
+    """List who takes part; a variant is one line."""
+    sizes = {
+        "teacher": asdict(teacher),
+        "student": asdict(student),
+        "batch_size": batch_size,
+        "sequence_length": sequence_length,
+    }
+    masked = batch_size * num_predictions(sequence_length)
+
+    def ours(name: str, precision: str, **options: Any) -> Competitor:
+        arguments = {**sizes, "precision": precision, "options": options}
+        predictions = masked if options.get("distillation_positions") == "masked" else None
+        return Competitor(name, "our_models:step", arguments, (), facts(precision, predictions))
+
+    def peer(name: str, workload: str, precision: str, *needs: str) -> Competitor:
+        return Competitor(
+            name, workload, {**sizes, "precision": precision}, needs, facts(precision, None)
+        )
+
+    def facts(precision: str, predictions: int | None) -> dict[str, Any]:
+        flops = step_flops(teacher, student, batch_size, sequence_length, predictions)
+        return {"precision": precision.removeprefix("mixed_"), "flops": flops}
+
+    bfloat16 = "mixed_bfloat16"
+    return [
+        ours("ours-float32", "float32"),
+        ours("ours-float32-masked", "float32", distillation_positions="masked"),
+        ours("ours-bfloat16", bfloat16),
+        ours("ours-bfloat16-masked", bfloat16, distillation_positions="masked"),
+        peer("pytorch-float32", "torch_models:step", "float32", "torch", "transformers"),
+        peer("pytorch-bfloat16", "torch_models:step", bfloat16, "torch", "transformers"),
+        peer("keras-distillation-float32", "keras_nlp_steps:distiller_step", "float32"),
+        peer("keras-distillation-bfloat16", "keras_nlp_steps:distiller_step", bfloat16),
+        peer("keras-nlp-float32", "keras_nlp_steps:plain_step", "float32"),
+        peer("keras-nlp-bfloat16", "keras_nlp_steps:plain_step", bfloat16),
+    ]
+
+
+def benchmark_step(
+    *,
+    quick: bool = False,
+    json_path: str | None = None,
+    only: Sequence[str] | None = None,
+    batch_size: int | None = None,
+    sequence_length: int | None = None,
+    rounds: int | None = None,
+    teacher: Architecture = BERT_BASE,
+) -> dict[str, Any]:
+    """Time the step of every competitor and print a table.
+
+    Args:
+        quick: a smaller batch and fewer rounds.
+        json_path: write everything here, too.
+        only: names of competitors; all by default.
+        batch_size, sequence_length: of the batch; 8 x 128, or quick 4 x 64.
+        rounds: how often each has its turn; 7, or quick 3.
+        teacher: the student has half its layers.
+
+    Returns:
+        What the JSON file holds.
+
+    Raises:
+        UserError: a size or name is at fault, or nobody finished.
+    """
+    batch_size = batch_size or (4 if quick else 8)
+    sequence_length = sequence_length or (64 if quick else 128)
+    rounds = rounds or (3 if quick else 7)
+    check_json_path(json_path)
+    if sequence_length > teacher.max_positions:
+        raise UserError(f"--sequence-length {sequence_length}: use {teacher.max_positions} at most")
+    student = half_of(teacher)
+    listed = step_competitors(teacher, student, batch_size, sequence_length)
+    competitors, missing = choose(listed, only)
+    say, machine = progress_sayer(), describe_machine()
+    say("matrix peak")
+    peak = measure_matrix_peak(quick)
+    measurements = measure(competitors, rounds, anchor=REFERENCE, say=say)
+    again = measure_matrix_peak(quick)
+    peak = {precision: max(peak[precision], again[precision]) for precision in PRECISIONS}
+    tokens = batch_size * sequence_length
+    result = {
+        "kind": "step",
+        "machine": machine,
+        "settings": {
+            "batch_size": batch_size,
+            "sequence_length": sequence_length,
+            "rounds": rounds,
+            "quick": quick,
+            "teacher": asdict(teacher),
+            "student": asdict(student),
+        },
+        "matrix_peak_flops_per_second": peak,
+        "competitors": [
+            _entry(competitor, measurement, tokens, peak)
+            for competitor, measurement in zip(competitors, measurements, strict=True)
+        ],
+        "missing": missing,
+    }
+    write_result(json_path, result)
+    title = f"One update, {teacher.num_layers} to {student.num_layers} layers, "
+    print_result(
+        f"{title}{batch_size} x {sequence_length} tokens",
+        _COLUMNS,
+        [_row(entry) for entry in result["competitors"]],
+        result,
+        [f"Matrix peak: {', '.join(f'{v / 1e9:,.0f} GFLOP/s {p}' for p, v in peak.items())}."],
+    )
+    if not any(entry["quartiles"] for entry in result["competitors"]):
+        raise UserError("no competitor finished; the reasons are above")
+    return result
+
+
+def half_of(teacher: Architecture) -> Architecture:
+    """Describe the DistilBERT that `build_student` makes of a BERT."""
+    return replace(
+        teacher,
+        family="distilbert",
+        num_layers=max(1, teacher.num_layers // 2),
+        num_segments=0,
+        layer_norm_epsilon=DISTILBERT_EPSILON,
+    )
+
+
+def _entry(
+    competitor: Competitor, measurement: Measurement, tokens: int, peak: dict[str, float]
+) -> dict[str, Any]:
+    quartiles = measurement.quartiles("step")
+    flops, of_peak = competitor.facts["flops"], peak[competitor.facts["precision"]]
+    share = flops / quartiles[1] / of_peak if quartiles and of_peak else None
+    return {
+        "name": competitor.name,
+        **competitor.facts,
+        "quartiles": quartiles,
+        "tokens_per_second": tokens / quartiles[1] if quartiles else None,
+        "times_reference": measurement.ratio("step"),
+        "share_of_matrix_peak": share,
+        "peak_bytes": measurement.peak_bytes,
+        "first_loss": measurement.first_value,
+        "seconds": measurement.rounds.get("step", []),
+        "reference_seconds": measurement.baselines.get("step", []),
+        "failure": measurement.failure,
+    }
+
+
+def _row(entry: dict[str, Any]) -> list[str]:
+    share = entry["share_of_matrix_peak"]
+    return [
+        entry["name"],
+        seconds_text(entry["quartiles"]),
+        number_text(entry["tokens_per_second"]),
+        number_text(entry["times_reference"]),
+        number_text(100 * share if share else None, " %"),
+        memory_text(entry["peak_bytes"]),
+    ]
