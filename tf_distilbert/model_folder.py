@@ -116,7 +116,7 @@ def resolve_folder(path: str | Path) -> Path:
         return Path(path)
     if Path(path).exists() or Path(f"{path}.index").exists():
         raise UserError(f"{path}: is no folder; give the folder that it is in")
-    raise UserError(f"{str(path)!r}: no such model folder; give its path, or hf://OWNER/NAME")
+    raise UserError(f"{path}: no such model folder; give its path, or hf://OWNER/NAME")
 
 
 def save_model(model: MaskedLanguageModel, path: str | Path, *, overwrite: bool = False) -> None:

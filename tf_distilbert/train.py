@@ -9,6 +9,7 @@ import math
 from dataclasses import asdict
 from pathlib import Path
 
+import keras
 import numpy as np
 from rich.console import Console
 
@@ -58,8 +59,7 @@ def distill(config: DistillConfig, console: Console | None = None) -> Path:
     console = console or Console(stderr=True)
     run = RunDirectory(config.output)
     run.check(config)
-    precision = runtime.set_precision_and_seed(config.train.precision, config.train.seed)
-    console.print(f"computing in {precision}")
+    runtime.set_precision_and_seed(config.train.precision, config.train.seed)
     teacher = load_model(config.teacher)
     teacher.check_length(config.data.sequence_length)
     student = build_student(teacher, **asdict(config.student))
@@ -88,8 +88,7 @@ def pretrain(config: PretrainConfig, console: Console | None = None) -> Path:
     console = console or Console(stderr=True)
     run = RunDirectory(config.output)
     run.check(config)
-    precision = runtime.set_precision_and_seed(config.train.precision, config.train.seed)
-    console.print(f"computing in {precision}")
+    runtime.set_precision_and_seed(config.train.precision, config.train.seed)
     tokenizer = load_or_learn_vocabulary(config.data, run.data)
     records, held_out = load_data(config.data, tokenizer, run.data)
     architecture = Architecture(len(tokenizer.vocabulary), **asdict(config.model))
@@ -124,7 +123,7 @@ def _train(
     batch_tokens = train.global_batch_size * records.num_tokens / records.num_sequences
     console.print(
         f"{total_steps - first_step:,} of {total_steps:,} steps of {train.global_batch_size} "
-        f"sequences, about {batch_tokens:,.0f} tokens each"
+        f"sequences, about {batch_tokens:,.0f} tokens each, in {keras.config.dtype_policy().name}"
     )
     if first_step >= total_steps:
         return
