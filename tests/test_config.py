@@ -100,6 +100,7 @@ def test_the_defaults(tmp_path):
         "cosine_weight": 1.0,
         "mse_weight": 0.0,
         "distillation_positions": "all",
+        "chunk_size": 512,
     }
     assert values["data"]["masking"]["rate"] == 0.15
     assert (config.train.resume, config.train.precision) == ("never", "float32")

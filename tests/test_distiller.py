@@ -11,8 +11,11 @@ import tiny
 from tf_distilbert.distiller import Distiller
 from tf_distilbert.errors import UserError
 from tf_distilbert.hf_weights import named_variables
+from tf_distilbert.losses import cosine_loss
+from tf_distilbert.masked_language_model import gather_positions
 from tf_distilbert.optimization import AdamW
 from tf_distilbert.student import build_student
+from tf_distilbert.vocabulary_loss import vocabulary_loss
 
 
 def make(compile_with=None, **options):
@@ -152,15 +155,79 @@ def test_each_model_runs_once_a_step(monkeypatch):
     assert calls == {"teacher": 1, "student": 1}
 
 
-@pytest.mark.parametrize("name", ["distillation", "mlm", "cosine"])
+@pytest.mark.parametrize("name", ["distillation", "mlm", "cosine", "mse"])
 def test_a_term_of_weight_0_is_not_computed(name, monkeypatch):
-    def never(*_):
-        raise AssertionError(f"{name} was computed")
+    computed = set()
 
-    function = "masked_lm_loss" if name == "mlm" else f"{name}_loss"
-    monkeypatch.setattr(f"tf_distilbert.distiller.{function}", never)
-    _, _, distiller = make(**{f"{name}_weight": 0.0})
-    assert f"{name}_loss" not in evaluate(distiller)
+    def watched_vocabulary_loss(student, teacher, token_ids, weights, *rest, **options):
+        computed.update(term for term, w in weights._asdict().items() if w is not None)
+        return vocabulary_loss(student, teacher, token_ids, weights, *rest, **options)
+
+    def watched_cosine_loss(*hidden):
+        computed.add("cosine")
+        return cosine_loss(*hidden)
+
+    monkeypatch.setattr("tf_distilbert.distiller.vocabulary_loss", watched_vocabulary_loss)
+    monkeypatch.setattr("tf_distilbert.distiller.cosine_loss", watched_cosine_loss)
+    weights = {f"{term}_weight": 1.0 for term in ("distillation", "mlm", "cosine", "mse")}
+    _, _, distiller = make(**{**weights, f"{name}_weight": 0.0})
+    figures = evaluate(distiller)
+    assert computed == {"distillation", "mlm", "cosine", "mse"} - {name}
+    assert f"{name}_loss" not in figures and len(figures) == 6
+
+
+@pytest.fixture
+def bfloat16():
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    yield
+    keras.config.set_dtype_policy("float32")
+
+
+def test_under_bfloat16_the_teachers_weights_are_held_in_it_once(bfloat16):
+    teacher, student, distiller = make()
+    held = distiller._teacher()
+    assert {v.dtype for v in held.trainable_variables} == {"bfloat16"}
+    assert {v.dtype for v in teacher.trainable_variables} == {"float32"}
+    assert {v.dtype for v in student.trainable_variables} == {"float32"}
+    for own, original in zip(held.variables, teacher.variables, strict=True):
+        np.testing.assert_array_equal(own, keras.ops.cast(original, own.dtype))
+    keras.config.set_dtype_policy("float32")
+    exact = tiny.model(seed=1)
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    inputs, *_ = tiny.batch()
+    expected, mixed, in_bfloat16 = (
+        model.hidden_states(inputs)[-1].numpy().astype(float) for model in (exact, teacher, held)
+    )
+    errors = [np.sqrt(np.mean((states - expected) ** 2)) for states in (mixed, in_bfloat16)]
+    assert 0 < errors[0] < 0.02
+    assert errors[1] < 1.5 * errors[0]  # the sum of the embeddings is rounded twice, not once
+    assert keras.config.dtype_policy().name == "mixed_bfloat16"
+
+
+def test_under_float32_the_teacher_itself_is_held():
+    teacher, _, distiller = make()
+    assert distiller._teacher() is teacher
+
+
+def test_evaluation_under_bfloat16_has_no_ties(bfloat16):
+    """Logits of bfloat16 are so coarse that several words share the top place."""
+    teacher = tiny.model(seed=1)
+    table, beta = teacher.encoder.token_table.numpy(), teacher.head.norm.beta.numpy()
+    table[:, 0], beta[0] = 1.0, 300.0  # products are about 300, where bfloat16 has steps of 2
+    teacher.encoder.token_table.assign(table)
+    teacher.head.norm.beta.assign(beta)
+    student = build_student(teacher, num_layers=4)
+    distiller = Distiller(teacher, student)
+    distiller.compile(AdamW(1e-3))
+    inputs, _, mask_weights = tiny.batch()
+    states = gather_positions(student.hidden_states(inputs)[-1], inputs["mask_positions"])
+    hidden, table, bias = (np.asarray(part, float) for part in student.projection(states))
+    logits = hidden @ table.T
+    second = np.argsort(logits + bias)[:, -2].astype("int32").reshape(mask_weights.shape)
+    rounded = tf.cast(tf.constant(logits), tf.bfloat16).numpy()
+    ties = (rounded == rounded.max(-1, keepdims=True)).sum(-1)
+    assert np.mean(ties > 1) > 0.9
+    assert evaluate(distiller, (inputs, second, mask_weights))["mlm_accuracy"] == 0
 
 
 def test_segment_ids_reach_the_teacher():
@@ -201,8 +268,9 @@ def test_tokens_per_second_leave_the_validation_out(monkeypatch):
     assert history["tokens_per_second"] == [tokens / 2, tokens / 2]
 
 
-def test_weights_of_slots_only_say_whether_they_are_in_use():
-    _, _, distiller = make()
+@pytest.mark.parametrize("positions", ["all", "masked"])
+def test_weights_of_slots_only_say_whether_they_are_in_use(positions):
+    _, _, distiller = make(distillation_positions=positions)
     inputs, mask_ids, mask_weights = tiny.batch()
     assert evaluate(distiller, (inputs, mask_ids, mask_weights / 2)) == evaluate(distiller)
 
@@ -214,6 +282,7 @@ def test_weights_of_slots_only_say_whether_they_are_in_use():
         ({"mlm_weight": -1}, "mlm_loss is -1"),
         ({"distillation_weight": 0, "mlm_weight": 0, "cosine_weight": 0}, "all loss weights are 0"),
         ({"distillation_positions": "some"}, "all or masked"),
+        ({"chunk_size": 0}, "chunk_size is 0"),
     ],
 )
 def test_numbers_out_of_range_are_refused(options, message):

@@ -46,6 +46,8 @@ LAYERS = (
     ("data.shards", "data.row_packing", "runtime"),
     ("data.records", "data.hashing", "atomic_writes"),
     ("config",),
+    ("activation",),
+    ("compilation", "dropout"),
     ("architecture", "config_file", "assets", "sample.corpus", "json_file"),
     ("errors", "version"),
 )

@@ -137,6 +137,7 @@ class LossConfig:
     cosine_weight: float = 1.0
     mse_weight: float = 0.0
     distillation_positions: str = "all"
+    chunk_size: int = 512
 
     def __post_init__(self) -> None:
         _check(self.temperature > 0, "loss.temperature", self.temperature, "above 0")
@@ -144,6 +145,7 @@ class LossConfig:
         weights = {name: value for name, value in asdict(self).items() if name.endswith("_weight")}
         for name, value in weights.items():
             _check(value >= 0, f"loss.{name}", value, "0 or more")
+        _check(self.chunk_size > 0, "loss.chunk_size", self.chunk_size, "above 0")
         if not any(weights.values()):
             raise UserError("all weights under loss are 0; there is nothing to learn")
 

@@ -15,21 +15,22 @@ Source: Sanh et al. 2019, section 2; the weights 5/2/1 and T = 2 are the authors
 thread 2013), the paper does not print them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 
 from keras import KerasTensor as Tensor
 from keras import Model, ops
 
 from tf_distilbert.errors import UserError
 from tf_distilbert.keras_nlp_models import as_model
-from tf_distilbert.losses import (
-    cosine_loss,
-    distillation_loss,
-    logits_mse_loss,
-    masked_lm_loss,
+from tf_distilbert.losses import cosine_loss, masked_mean
+from tf_distilbert.masked_language_model import (
+    MaskedLanguageModel,
+    gather_positions,
+    held_in_compute_dtype,
 )
-from tf_distilbert.masked_language_model import MaskedLanguageModel, gather_positions
 from tf_distilbert.trainer import Batch, MaskedMeanTrainer
+from tf_distilbert.vocabulary_loss import CHUNK_SIZE, Projection, TokenWeights, vocabulary_loss
 
 POSITIONS = ("all", "masked")
 
@@ -38,7 +39,8 @@ class Distiller(MaskedMeanTrainer):
     """Trains a student to predict what its teacher predicts.
 
     The teacher runs once a step without dropout and without gradient; it is no part of the
-    distiller's weights and of no checkpoint. The student runs once.
+    distiller's weights and of no checkpoint. If it computes in bfloat16, a copy of it whose weights
+    are bfloat16, too, takes its place (`held_in_compute_dtype`). The student runs once.
 
     Args:
         teacher: with a trained masked-LM head, and the student's vocabulary; one of `load_model`,
@@ -48,6 +50,7 @@ class Distiller(MaskedMeanTrainer):
         distillation_weight, mlm_weight, cosine_weight, mse_weight: of the four terms, >= 0.
         distillation_positions: ``all`` compares the predictions at every real token, as the
             reference does; ``masked`` only at the masked ones (faster: no other logits are made).
+        chunk_size: tokens whose logits are in memory at a time; see `vocabulary_loss`.
         micro_batches: into how many parts a batch is split; see `MaskedMeanTrainer`.
 
     Raises:
@@ -71,6 +74,7 @@ class Distiller(MaskedMeanTrainer):
         cosine_weight: float = 1.0,
         mse_weight: float = 0.0,
         distillation_positions: str = "all",
+        chunk_size: int = CHUNK_SIZE,
         micro_batches: int = 1,
         **kwargs,
     ) -> None:
@@ -81,13 +85,15 @@ class Distiller(MaskedMeanTrainer):
             "cosine_loss": cosine_weight,
             "mse_loss": mse_weight,
         }
-        _check_numbers(weights, temperature, distillation_positions)
+        _check_numbers(weights, temperature, distillation_positions, chunk_size)
         teacher, student = as_model(teacher), as_model(student)
         _check_pair(teacher, student, weights)
         self.student = student
+        if isinstance(teacher, MaskedLanguageModel):
+            teacher = held_in_compute_dtype(teacher)
         # A closure: as an attribute, or behind a property, Keras would save the teacher too.
         self._teacher = lambda: teacher
-        self.temperature = temperature
+        self.temperature, self.chunk_size = temperature, chunk_size
         self.term_weights = {name: weight for name, weight in weights.items() if weight}
         # The logits of all positions are made only for a term that compares them.
         compares = {"distillation_loss", "mse_loss"} & self.term_weights.keys()
@@ -107,51 +113,79 @@ class Distiller(MaskedMeanTrainer):
         """Give the student's logits; see `MaskedLanguageModel`."""
         return self.student(inputs, training=training)
 
-    def per_token(self, batch: Batch, training: bool) -> dict[str, Tensor]:
-        """Compute every term and measure; see `MaskedMeanTrainer.per_token`."""
-        inputs, mask_ids, _ = batch
-        teacher, positions = self._teacher(), inputs["mask_positions"]
-        teacher_hidden = ops.stop_gradient(teacher.hidden_states(inputs)[-1])
+    def loss_and_figures(
+        self, batch: Batch, scales: Mapping[str, Tensor], training: bool
+    ) -> tuple[Tensor, dict[str, tuple[Tensor, Tensor]]]:
+        """Compute every term and measure; see `MaskedMeanTrainer.loss_and_figures`."""
+        inputs = batch[0]
+        teacher_hidden = ops.stop_gradient(self._teacher().hidden_states(inputs)[-1])
         student_hidden = self.student.hidden_states(inputs, training=training)[-1]
-        student_logits, student_masked = self._predict(self.student, student_hidden, positions)
-        teacher_logits, teacher_masked = map(
-            ops.stop_gradient, self._predict(teacher, teacher_hidden, positions)
+        rows, token_ids, compared, predicted = self._compared(batch)
+        masks = {"distillation_loss": compared, "mlm_loss": predicted, "mse_loss": compared}
+        weights = [
+            scales[name] * ops.cast(mask, "float32") if name in scales else None
+            for name, mask in masks.items()
+        ]
+        loss, values = vocabulary_loss(
+            _projection(self.student, rows(student_hidden), training),
+            _projection(self._teacher(), rows(teacher_hidden), training),
+            token_ids,
+            TokenWeights(*weights),
+            self.temperature,
+            self.chunk_size,
+            with_gradient=training and bool(masks.keys() & scales.keys()),
         )
-        student_guess = ops.argmax(student_masked, axis=-1)
-        teacher_guess = ops.argmax(teacher_masked, axis=-1)
-        mask_ids = ops.cast(ops.ravel(mask_ids), student_guess.dtype)
-        values = {
-            "mlm_accuracy": student_guess == mask_ids,
-            "teacher_agreement": student_guess == teacher_guess,
-        }
-        if "distillation_loss" in self.term_weights:
-            values["distillation_loss"] = distillation_loss(
-                student_logits, teacher_logits, self.temperature
-            )
-        if "mlm_loss" in self.term_weights:
-            values["mlm_loss"] = masked_lm_loss(student_masked, mask_ids)
-        if "cosine_loss" in self.term_weights:
-            values["cosine_loss"] = ops.ravel(cosine_loss(student_hidden, teacher_hidden))
-        if "mse_loss" in self.term_weights:
-            values["mse_loss"] = logits_mse_loss(student_logits, teacher_logits)
-        return values
+        figures = {name: (values[name], mask) for name, mask in masks.items() if name in scales}
+        figures["mlm_accuracy"] = values["token_is_top"], predicted
+        figures["teacher_agreement"] = values["tops_agree"], predicted
+        if "cosine_loss" in scales:
+            distances = ops.ravel(cosine_loss(student_hidden, teacher_hidden))
+            real = ops.ravel(inputs["padding_mask"])
+            figures["cosine_loss"] = distances, real
+            loss += scales["cosine_loss"] * masked_mean(distances, real, count=1.0)
+        return loss, figures
 
-    def _predict(
-        self, model: MaskedLanguageModel, hidden: Tensor, positions: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Give logits where the models are compared, [N, V], and where words are masked, [B·P, V].
+    def _compared(self, batch: Batch) -> tuple[Callable[[Tensor], Tensor], Tensor, Tensor, Tensor]:
+        """Say at which tokens predictions are made.
 
-        The masked rows are among all rows; picking them is cheaper than predicting them again.
+        Returns:
+            What picks their rows of hidden states, [B, S, D] to [N, D]; and [N] each: the original
+            token, whether both models are compared there, whether the word is to be predicted.
         """
+        inputs, mask_ids, mask_weights = batch
+        mask_ids, in_use = ops.cast(mask_ids, "int32"), ops.cast(mask_weights, "bool")
+        positions, real = inputs["mask_positions"], ops.cast(inputs["padding_mask"], "bool")
         if not self._compares_all:
-            masked = model.logits(gather_positions(hidden, positions))
-            return masked, masked
-        logits = model.logits(ops.reshape(hidden, (-1, hidden.shape[-1])))
-        by_sequence = ops.reshape(logits, (*ops.shape(hidden)[:2], logits.shape[-1]))
-        return logits, gather_positions(by_sequence, positions)
+            predicted = ops.ravel(in_use)
+            rows = partial(gather_positions, positions=positions)
+            return rows, ops.ravel(mask_ids), predicted, predicted
+        # One row a token serves both terms: what is in the slots is written where they point to.
+        # Slots that are not in use point to a row's first token, and add 0 there.
+        slots = ops.stack([mask_ids * ops.cast(in_use, "int32"), ops.cast(in_use, "int32")], -1)
+        rows, length = ops.shape(real)
+        first = ops.arange(rows, dtype="int32")[:, None] * length
+        places = ops.reshape(ops.cast(positions, "int32") + first, (-1, 1))
+        by_token = ops.scatter(places, ops.reshape(slots, (-1, 2)), (ops.size(real), 2))
+        return _flatten, by_token[:, 0], ops.ravel(real), ops.cast(by_token[:, 1], "bool")
 
 
-def _check_numbers(weights: Mapping[str, float], temperature: float, positions: str) -> None:
+def _flatten(hidden: Tensor) -> Tensor:
+    return ops.reshape(hidden, (-1, hidden.shape[-1]))
+
+
+def _projection(model: MaskedLanguageModel, hidden: Tensor, training: bool) -> Projection:
+    projection = model.projection(hidden)
+    if training:
+        return projection
+    # In bfloat16 many logits are equal, and a tie counts as a hit.
+    return projection._replace(hidden=ops.cast(projection.hidden, "float32"))
+
+
+def _check_numbers(
+    weights: Mapping[str, float], temperature: float, positions: str, chunk_size: int
+) -> None:
+    if not isinstance(chunk_size, int) or chunk_size < 1:
+        raise UserError(f"chunk_size is {chunk_size!r}; it must be a whole number above 0")
     if temperature <= 0:
         raise UserError(f"temperature is {temperature}; it must be above 0")
     negative = [name for name, weight in weights.items() if weight < 0]

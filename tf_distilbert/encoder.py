@@ -16,17 +16,12 @@ import keras
 from keras import KerasTensor as Tensor
 from keras import ops
 
+from tf_distilbert.activation import activate
 from tf_distilbert.architecture import Architecture
+from tf_distilbert.dropout import Dropout
 
 # Added to the scores of padding: exp() of it is exactly 0 in float32, and it is finite in bfloat16.
 MASKED_SCORE = -1e9
-
-
-def activate(name: str, values: Tensor) -> Tensor:
-    """Apply the activation ``gelu`` (erf), ``gelu_tanh`` or ``relu``."""
-    if name == "relu":
-        return ops.relu(values)
-    return ops.gelu(values, approximate=name == "gelu_tanh")
 
 
 class Block(keras.layers.Layer):
@@ -41,9 +36,9 @@ class Block(keras.layers.Layer):
         self.intermediate = _dense(architecture, architecture.intermediate_size, "intermediate")
         self.output_dense = _dense(architecture, architecture.hidden_size, "output_dense")
         self.output_norm = _norm(architecture, "output_norm")
-        self.attention_dropout = keras.layers.Dropout(architecture.attention_dropout)
-        self.attention_output_dropout = keras.layers.Dropout(architecture.attention_output_dropout)
-        self.output_dropout = keras.layers.Dropout(architecture.dropout)
+        self.attention_dropout = Dropout(architecture.attention_dropout)
+        self.attention_output_dropout = Dropout(architecture.attention_output_dropout)
+        self.output_dropout = Dropout(architecture.dropout)
 
     def build(self, input_shape: tuple | None = None) -> None:
         """Create the weights; they depend on the architecture alone."""
@@ -69,7 +64,7 @@ class Block(keras.layers.Layer):
         attended = self._attend(tokens, attention_bias, sequence_length, training)
         attended = self.attention_output_dropout(self.attention_output(attended), training=training)
         tokens = self.attention_norm(tokens + attended)
-        expanded = activate(self.architecture.activation, self.intermediate(tokens))
+        expanded = activate(self.architecture.activation, self.intermediate(tokens), training)
         expanded = self.output_dropout(self.output_dense(expanded), training=training)
         return self.output_norm(tokens + expanded)
 
@@ -102,7 +97,7 @@ class Encoder(keras.layers.Layer):
         super().__init__(**kwargs)
         self.architecture = architecture
         self.embedding_norm = _norm(architecture, "embedding_norm")
-        self.embedding_dropout = keras.layers.Dropout(architecture.dropout)
+        self.embedding_dropout = Dropout(architecture.dropout)
         self.blocks = [
             Block(architecture, name=f"block_{i}") for i in range(architecture.num_layers)
         ]

@@ -23,6 +23,7 @@ from tf_distilbert.masked_language_model import MaskedLanguageModel
 from tf_distilbert.tokenization.byte_pair import BytePairTokenizer
 from tf_distilbert.tokenization.tokenizer import Tokenizer
 from tf_distilbert.tokenization.word_piece import WordPieceTokenizer
+from tf_distilbert.vocabulary_loss import Projection
 
 if TYPE_CHECKING:  # it takes seconds to import
     import keras_nlp
@@ -116,6 +117,7 @@ class KerasNlpMaskedLanguageModel(keras.Model):
 
     # These are written in terms of what follows.
     call = MaskedLanguageModel.call
+    logits = MaskedLanguageModel.logits
     check_length = MaskedLanguageModel.check_length
 
     def hidden_states(
@@ -132,11 +134,10 @@ class KerasNlpMaskedLanguageModel(keras.Model):
         taken = {name: ops.cast(inputs[name], "int32") for name in self.encoder.input}
         return tuple(self.encoder(taken, training=training))
 
-    def logits(self, hidden: Tensor) -> Tensor:
-        """Predict the vocabulary from last hidden states: float [N, D] to float [N, V]."""
-        # The head picks positions itself: let each token be a sequence of one.
-        logits = self.head(hidden[:, None], ops.zeros_like(hidden[:, :1], dtype="int32"))
-        return ops.reshape(logits, (-1, self.architecture.vocabulary_size))
+    def projection(self, hidden: Tensor) -> Projection:
+        """Give what makes the logits of last hidden states; see `MaskedLanguageModel`."""
+        transformed = self.head._intermediate_layer_norm(self.head._intermediate_dense(hidden))
+        return Projection(transformed, self.head.token_embedding.embeddings, self.head._bias)
 
     def task(self) -> "keras_nlp.models.MaskedLM":
         """Give the keras-nlp model that this wraps, e.g. to save it as a preset."""

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from keras import KerasTensor as Tensor
 from keras import ops
 
-from tf_distilbert.losses import masked_lm_loss
+from tf_distilbert.losses import masked_lm_loss, masked_mean
 from tf_distilbert.masked_language_model import MaskedLanguageModel, gather_positions
 from tf_distilbert.trainer import Batch, MaskedMeanTrainer
 
@@ -32,11 +32,15 @@ class MaskedLMPretrainer(MaskedMeanTrainer):
         """Give the model's logits; see `MaskedLanguageModel`."""
         return self.model(inputs, training=training)
 
-    def per_token(self, batch: Batch, training: bool) -> dict[str, Tensor]:
-        """Compute loss and accuracy at the masked words; see `MaskedMeanTrainer.per_token`."""
-        inputs, mask_ids, _ = batch
+    def loss_and_figures(
+        self, batch: Batch, scales: Mapping[str, Tensor], training: bool
+    ) -> tuple[Tensor, dict[str, tuple[Tensor, Tensor]]]:
+        """Compute loss and accuracy; see `MaskedMeanTrainer.loss_and_figures`."""
+        inputs, mask_ids, mask_weights = batch
         hidden = self.model.hidden_states(inputs, training=training)[-1]
         logits = self.model.logits(gather_positions(hidden, inputs["mask_positions"]))
         guess = ops.argmax(logits, axis=-1)
-        mask_ids = ops.cast(ops.ravel(mask_ids), guess.dtype)
-        return {"mlm_loss": masked_lm_loss(logits, mask_ids), "mlm_accuracy": guess == mask_ids}
+        mask_ids, mask = ops.cast(ops.ravel(mask_ids), guess.dtype), ops.ravel(mask_weights)
+        losses = masked_lm_loss(logits, mask_ids)
+        loss = scales["mlm_loss"] * masked_mean(losses, mask, count=1.0)
+        return loss, {"mlm_loss": (losses, mask), "mlm_accuracy": (guess == mask_ids, mask)}

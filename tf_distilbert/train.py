@@ -66,7 +66,8 @@ def distill(config: DistillConfig, console: Console | None = None) -> Path:
     distiller = Distiller(
         teacher, student, micro_batches=config.train.micro_batches, **asdict(config.loss)
     )
-    records, held_out = load_data(config.data, teacher.tokenizer, run.data)
+    del teacher  # the distiller may hold it in fewer bytes
+    records, held_out = load_data(config.data, student.tokenizer, run.data)
     run.create(config)
     _train(distiller, records, held_out, config, run, console)
     return _finish(student, run, console)

@@ -27,8 +27,8 @@ class MaskedMeanTrainer(keras.Model):
     """A `keras.Model` whose step sums gradients over micro-batches and updates once.
 
     A subclass weighs its terms (`term_weights`), says over which tokens each figure is averaged
-    (`averaged_over`: all real ``tokens`` or the masked ``predictions``) and computes the figures
-    token by token (`per_token`).
+    (`averaged_over`: all real ``tokens`` or the masked ``predictions``) and computes the loss and
+    the figures (`loss_and_figures`).
 
     Args:
         micro_batches: into how many equal parts `train_step` splits a batch. Memory is that of one
@@ -48,16 +48,20 @@ class MaskedMeanTrainer(keras.Model):
         self._means: dict[str, keras.metrics.Metric] = {}
         self._throughput = Throughput()
 
-    def per_token(self, batch: Batch, training: bool) -> dict[str, tf.Tensor]:
-        """Compute every figure of `averaged_over`, one value for each of its tokens.
+    def loss_and_figures(
+        self, batch: Batch, scales: Scalars, training: bool
+    ) -> tuple[tf.Tensor, dict[str, tuple[tf.Tensor, tf.Tensor]]]:
+        """Compute what a batch, or a part of it, adds to the loss, and every figure by token.
 
         Args:
             batch: inputs, mask_ids, mask_weights; see `masked_lm_dataset`.
-            training: whether dropout is active.
+            scales: of each term, its weight over the count of all tokens that it is a mean over.
+            training: whether dropout is active and the loss has a gradient.
 
         Returns:
-            Name to values, [B·S] where it is averaged over tokens, [B·P] over predictions. Padding
-            and unused slots have values too; they do not count.
+            The sum of the terms' values at the tokens that count, each times its scale, float32
+            scalar; and for each name of `averaged_over` the values and which of them count, [n]
+            each. What does not count may be anything.
         """
         raise AssertionError("a subclass computes its figures")
 
@@ -109,8 +113,11 @@ class MaskedMeanTrainer(keras.Model):
         gradient_norm = tf.linalg.global_norm(gradients)
         clip_norm = getattr(self.optimizer, "clip_norm", None)
         if clip_norm:
-            scale = clip_norm / tf.maximum(gradient_norm, clip_norm)
-            gradients = [gradient * scale for gradient in gradients]
+            gradients = tf.cond(
+                gradient_norm > clip_norm,
+                lambda: [gradient * (clip_norm / gradient_norm) for gradient in gradients],
+                lambda: gradients,  # most are short enough, and a walk through all takes time
+            )
         self.optimizer.apply(gradients, self.trainable_variables)
         self._gradient_norm.update_state(gradient_norm)
         self._tokens.update_state(counts["tokens"])
@@ -120,17 +127,18 @@ class MaskedMeanTrainer(keras.Model):
     def test_step(self, batch: Batch) -> dict[str, Any]:
         """Compute all figures without dropout, and give their running means."""
         counts = count_tokens(batch)
-        return self._update_means(self._shares(batch, counts, training=False), counts)
+        _, shares = self._shares(batch, counts, training=False)
+        return self._update_means(shares, counts)
 
-    def _shares(self, batch: Batch, counts: Scalars, training: bool) -> Scalars:
-        """Give what a batch, or a part of it, adds to the mean of every figure."""
-        inputs, _, mask_weights = batch
-        masks = {"tokens": inputs["padding_mask"], "predictions": mask_weights}
-        values = self.per_token(batch, training)
-        return {
-            name: masked_mean(values[name], tf.reshape(masks[over], [-1]), counts[over])
-            for name, over in self.averaged_over.items()
+    def _shares(self, batch: Batch, counts: Scalars, training: bool) -> tuple[tf.Tensor, Scalars]:
+        """Give what a batch, or a part of it, adds to the loss and to the mean of every figure."""
+        counts = {name: counts[over] for name, over in self.averaged_over.items()}
+        scales = {
+            name: weight / tf.maximum(counts[name], 1.0)
+            for name, weight in self.term_weights.items()
         }
+        loss, figures = self.loss_and_figures(batch, scales, training)
+        return loss, {name: masked_mean(*figures[name], counts[name]) for name in counts}
 
     def _sum_over_micro_batches(
         self, batch: Batch, counts: Scalars, variables: list[tf.Tensor]
@@ -139,8 +147,7 @@ class MaskedMeanTrainer(keras.Model):
             # Only the student's variables are watched: the teacher leaves no trace on the tape.
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(variables)
-                shares = self._shares(part, counts, training=True)
-                loss = self._weighted_sum(shares)
+                loss, shares = self._shares(part, counts, training=True)
             gradients = tape.gradient(
                 loss, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO
             )
