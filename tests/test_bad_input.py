@@ -398,12 +398,21 @@ STUDENTS = {
         r"all weights under loss are 0; there is nothing to learn$",
     ),
     "positions": (["loss.distillation_positions=no"], r"distillation_positions"),
+    "chunk of nothing": (["loss.chunk_size=0"], r"loss\.chunk_size is 0; it must be above 0$"),
+    "chunk below nothing": (["loss.chunk_size=-8"], r"loss\.chunk_size is -8; it must be above 0$"),
 }
 
 
 @pytest.mark.parametrize(("overrides", "message"), STUDENTS.values(), ids=STUDENTS)
 def test_students_that_do_not_fit(refused, config, tmp_path, overrides, message):
     refused("distill", config, *overrides, message=message)
+    assert left(tmp_path) == {"config.yaml"}
+
+
+def test_bfloat16_where_the_device_lacks_it(refused, config, tmp_path, monkeypatch):
+    monkeypatch.setattr("tf_distilbert.runtime.has_bfloat16", lambda: False)
+    message = r"mixed_bfloat16, but this device has no bfloat16 instructions; use auto or float32$"
+    refused("distill", config, "train.precision=mixed_bfloat16", message=message)
     assert left(tmp_path) == {"config.yaml"}
 
 

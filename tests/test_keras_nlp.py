@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 import tiny
 
+from tf_distilbert.cli import main
 from tf_distilbert.distiller import Distiller
 from tf_distilbert.errors import UserError
 from tf_distilbert.evaluation import evaluate
@@ -358,8 +359,22 @@ def test_whatever_takes_a_model_takes_keras_nlps(tmp_path):
     assert figures["predictions"] > 0 and 0 <= figures["agreement"] <= 1
     [[guesses]] = fill_mask(model, "paris is the [MASK] .")
     assert len(guesses) == 5
-    with pytest.raises(UserError, match="packed rows need a model of ours"):
+    with pytest.raises(UserError, match="cannot keep the sequences of a packed row apart"):
         as_model(model).hidden_states({**tiny.batch()[0], "sequence_ids": np.ones((8, 16))})
+
+
+def test_packing_with_such_a_teacher_is_refused_before_anything_is_written(tmp_path, capsys):
+    task("Bert").save_to_preset(str(tmp_path / "preset"))
+    text = tiny.write_text(tmp_path / "text.txt")
+    config = tmp_path / "config.yaml"
+    config.write_text(
+        f"teacher: {tmp_path / 'preset'}\noutput: {tmp_path / 'run'}\n"
+        f"data: {{text: {text}, sequence_length: 16, packing: true}}\n"
+        "train: {steps: 1, global_batch_size: 2}\n"
+    )
+    assert main(["distill", str(config)]) == 2
+    assert "sequences of a packed row apart; set data.packing to false" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_loaded_preset_is_saved_as_keras_nlp_saves(tmp_path):

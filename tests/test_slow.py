@@ -1,7 +1,9 @@
 """What takes minutes: the quickstart's promise, and the memory of a BERT-base step."""
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -37,6 +39,18 @@ def test_a_bert_base_step_runs_in_under_5_gb():
         [sys.executable, "-c", BERT_BASE_STEP], capture_output=True, text=True, check=True
     )
     assert int(result.stdout) * 1024 < 5e9
+
+
+def test_the_profile_of_a_step_adds_up():
+    script = Path(__file__).parent.parent / "tools" / "profile_step.py"
+    result = subprocess.run(
+        [sys.executable, str(script), "--quick"], capture_output=True, text=True, check=True
+    )
+    shares = dict(re.findall(r"\| (.+?) \| [\d,]+ \| (\d+)% \|", result.stdout))
+    whole = int(shares.pop("all"))
+    assert whole == 100
+    assert {"products of matrices", "Adam", "random numbers of dropout"} <= shares.keys()
+    assert sum(map(int, shares.values())) == pytest.approx(whole, abs=6)
 
 
 def test_the_quickstart_keeps_97_percent(tmp_path):

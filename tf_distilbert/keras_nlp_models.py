@@ -129,10 +129,17 @@ class KerasNlpMaskedLanguageModel(keras.Model):
             UserError: rows are packed; keras-nlp's attention cannot keep sequences apart.
         """
         if "sequence_ids" in inputs:
-            raise UserError("packed rows need a model of ours; set data.packing to false")
+            self.check_packing()
         inputs = {"segment_ids": ops.zeros_like(inputs["token_ids"]), **inputs}
         taken = {name: ops.cast(inputs[name], "int32") for name in self.encoder.input}
         return tuple(self.encoder(taken, training=training))
+
+    def check_packing(self) -> None:
+        """Refuse packed rows; see `MaskedLanguageModel.check_packing`."""
+        raise UserError(
+            "a keras-nlp model cannot keep the sequences of a packed row apart; "
+            "set data.packing to false, or use a model of ours"
+        )
 
     def projection(self, hidden: Tensor) -> Projection:
         """Give what makes the logits of last hidden states; see `MaskedLanguageModel`."""

@@ -117,6 +117,13 @@ class MaskedLanguageModel(keras.Model):
         """Give what makes the logits of last hidden states, float [N, D]."""
         return Projection(self.head(hidden), self.encoder.token_table, self.head.output_bias)
 
+    def check_packing(self) -> None:
+        """See that rows of several sequences can be taken; these can.
+
+        Raises:
+            UserError: the attention cannot keep sequences apart (keras-nlp's).
+        """
+
     def check_length(self, sequence_length: int) -> None:
         """See that sequences of this length fit.
 

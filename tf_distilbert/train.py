@@ -62,6 +62,8 @@ def distill(config: DistillConfig, console: Console | None = None) -> Path:
     runtime.set_precision_and_seed(config.train.precision, config.train.seed)
     teacher = load_model(config.teacher)
     teacher.check_length(config.data.sequence_length)
+    if config.data.packing:
+        teacher.check_packing()
     student = build_student(teacher, **asdict(config.student))
     distiller = Distiller(
         teacher, student, micro_batches=config.train.micro_batches, **asdict(config.loss)

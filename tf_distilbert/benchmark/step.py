@@ -57,11 +57,13 @@ def step_competitors(
         flops = step_flops(teacher, student, batch_size, sequence_length, predictions)
         return {"precision": precision.removeprefix("mixed_"), "flops": flops}
 
-    bfloat16 = "mixed_bfloat16"
+    bfloat16, one_chunk = "mixed_bfloat16", {"chunk_size": batch_size * sequence_length}
     return [
         ours("ours-float32", "float32"),
+        ours("ours-float32-one-chunk", "float32", **one_chunk),
         ours("ours-float32-masked", "float32", distillation_positions="masked"),
         ours("ours-bfloat16", bfloat16),
+        ours("ours-bfloat16-one-chunk", bfloat16, **one_chunk),
         ours("ours-bfloat16-masked", bfloat16, distillation_positions="masked"),
         peer("pytorch-float32", "torch_models:step", "float32", "torch", "transformers"),
         peer("pytorch-bfloat16", "torch_models:step", bfloat16, "torch", "transformers"),
