@@ -12,8 +12,10 @@ import pytest
 
 
 @pytest.fixture(autouse=True)
-def fixed_seed():
+def fixed_seed_and_precision():
     keras.utils.set_random_seed(1)
+    yield
+    keras.config.set_dtype_policy("float32")
 
 
 @pytest.fixture(scope="session")

@@ -38,14 +38,6 @@ SIZES = {
 }
 
 
-@pytest.fixture(autouse=True)
-def float32_afterwards():
-    yield
-    import keras
-
-    keras.config.set_dtype_policy("float32")
-
-
 # What a step is.
 
 

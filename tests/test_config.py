@@ -103,7 +103,7 @@ def test_the_defaults(tmp_path):
         "chunk_size": 512,
     }
     assert values["data"]["masking"]["rate"] == 0.15
-    assert (config.train.resume, config.train.precision) == ("never", "float32")
+    assert (config.train.resume, config.train.precision) == ("never", "auto")
 
 
 def test_overrides_take_the_same_path_as_the_file(tmp_path):

@@ -179,8 +179,6 @@ def test_a_term_of_weight_0_is_not_computed(name, monkeypatch):
 @pytest.fixture
 def bfloat16():
     keras.config.set_dtype_policy("mixed_bfloat16")
-    yield
-    keras.config.set_dtype_policy("float32")
 
 
 def test_under_bfloat16_the_teachers_weights_are_held_in_it_once(bfloat16):

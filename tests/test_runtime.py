@@ -7,17 +7,28 @@ from tf_distilbert import runtime
 from tf_distilbert.errors import UserError
 
 
-@pytest.fixture(autouse=True)
-def restore_precision():
-    yield
-    keras.config.set_dtype_policy("float32")
-
-
 @pytest.mark.parametrize(("has", "chosen"), [(True, "mixed_bfloat16"), (False, "float32")])
 def test_auto_takes_bfloat16_where_the_device_has_it(monkeypatch, has, chosen):
     monkeypatch.setattr(runtime, "has_bfloat16", lambda: has)
     assert runtime.set_precision_and_seed("auto", 1) == chosen
     assert keras.config.dtype_policy().name == chosen
+
+
+def test_a_job_gives_the_precision_back(monkeypatch):
+    monkeypatch.setattr(runtime, "has_bfloat16", lambda: True)
+
+    @runtime.kept_precision()
+    def job(fails):
+        runtime.set_precision_and_seed("auto", 1)
+        assert keras.config.dtype_policy().name == "mixed_bfloat16"
+        if fails:
+            raise UserError("no")
+        return 3
+
+    assert job(False) == 3
+    with pytest.raises(UserError):
+        job(True)
+    assert keras.config.dtype_policy().name == "float32"
 
 
 def test_bfloat16_is_not_emulated(monkeypatch):

@@ -41,6 +41,7 @@ def settings(folder, output, **train):
         "train": {
             "steps": 6,
             "global_batch_size": 8,
+            "precision": "float32",
             "learning_rate": 1e-3,
             "log_every": 2,
             "validate_every": 3,

@@ -185,7 +185,7 @@ class TrainConfig:
     epsilon: float = 1e-6
     weight_decay: float = 0.0
     clip_norm: float | None = 5.0
-    precision: str = "float32"
+    precision: str = "auto"
     strategy: str = "auto"
     jit_compile: bool | None = None
     seed: int = 56

@@ -74,6 +74,18 @@ def set_precision_and_seed(precision: str, seed: int) -> str:
     return precision
 
 
+@contextlib.contextmanager
+def kept_precision() -> Iterator[None]:
+    """Give Keras back its precision policy afterwards; also a decorator."""
+    import keras
+
+    policy = keras.config.dtype_policy()
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(policy)
+
+
 def has_bfloat16() -> bool:
     """Whether the device that TensorFlow computes on multiplies bfloat16 matrices itself.
 

@@ -43,6 +43,7 @@ from tf_distilbert.student import build_student
 from tf_distilbert.trainer import MaskedMeanTrainer
 
 
+@runtime.kept_precision()
 def distill(config: DistillConfig, console: Console | None = None) -> Path:
     """Distil a student from a teacher.
 
@@ -75,6 +76,7 @@ def distill(config: DistillConfig, console: Console | None = None) -> Path:
     return _finish(student, run, console)
 
 
+@runtime.kept_precision()
 def pretrain(config: PretrainConfig, console: Console | None = None) -> Path:
     """Train a BERT from scratch by masked language modelling alone.
 
