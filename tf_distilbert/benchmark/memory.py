@@ -23,7 +23,7 @@ from tf_distilbert.benchmark.worker_process import WorkerFailure, WorkerProcess
 from tf_distilbert.errors import UserError
 
 METHODS = ("plain", "chunked")
-TOKENS, QUICK_TOKENS = (256, 1024, 2048, 4096), (256, 1024)
+TOKENS, QUICK_TOKENS = (256, 1024, 4096, 16384), (256, 1024)
 # English, and the multilingual models'.
 VOCABULARIES, QUICK_VOCABULARIES = (30522, 119547), (30522,)
 HIDDEN_SIZE = 768
