@@ -50,6 +50,7 @@ def test_the_profile_of_a_step_adds_up():
     whole = int(shares.pop("all"))
     assert whole == 100
     assert {"products of matrices", "Adam", "random numbers of dropout"} <= shares.keys()
+    # The last kind is the rest. Were anything counted twice, it would be negative, and no match.
     assert sum(map(int, shares.values())) == pytest.approx(whole, abs=6)
 
 

@@ -162,8 +162,8 @@ class Distiller(MaskedMeanTrainer):
         # One row a token serves both terms: what is in the slots is written where they point to.
         # Slots that are not in use point to a row's first token, and add 0 there.
         slots = ops.stack([mask_ids * ops.cast(in_use, "int32"), ops.cast(in_use, "int32")], -1)
-        rows, length = ops.shape(real)
-        first = ops.arange(rows, dtype="int32")[:, None] * length
+        num_sequences, length = ops.shape(real)
+        first = ops.arange(num_sequences, dtype="int32")[:, None] * length
         places = ops.reshape(ops.cast(positions, "int32") + first, (-1, 1))
         by_token = ops.scatter(places, ops.reshape(slots, (-1, 2)), (ops.size(real), 2))
         return _flatten, by_token[:, 0], ops.ravel(real), ops.cast(by_token[:, 1], "bool")
