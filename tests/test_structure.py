@@ -28,7 +28,9 @@ LAYERS = (
     ("keras_nlp_presets",),
     ("keras_nlp_models",),
     ("hf_weights",),
-    ("masked_language_model", "data.pipeline"),
+    ("task_config",),
+    ("masked_language_model", "task_models", "data.pipeline"),
+    ("encoder_model",),
     ("encoder", "data.masking", "data.prepare", "data.vocabulary", "model_config"),
     (
         "losses",
@@ -83,7 +85,7 @@ def test_imports_go_downwards(path):
         assert RANK[imported] < RANK[name], f"{name} imports {imported}"
 
 
-@pytest.mark.parametrize("name", ["losses", "encoder", "masked_language_model"])
+@pytest.mark.parametrize("name", ["losses", "encoder", "masked_language_model", "task_models"])
 def test_nothing_of_tensorflow_below_the_training_step(name):
     """Neither there nor in what it imports, but for the types of arguments."""
     seen, waiting = set(), [name]

@@ -24,11 +24,7 @@ from keras import Model, ops
 from tf_distilbert.errors import UserError
 from tf_distilbert.keras_nlp_models import as_model
 from tf_distilbert.losses import cosine_loss, masked_mean
-from tf_distilbert.masked_language_model import (
-    MaskedLanguageModel,
-    gather_positions,
-    held_in_compute_dtype,
-)
+from tf_distilbert.masked_language_model import MaskedLanguageModel, gather_positions
 from tf_distilbert.trainer import Batch, MaskedMeanTrainer
 from tf_distilbert.vocabulary_loss import CHUNK_SIZE, Projection, TokenWeights, vocabulary_loss
 
@@ -40,7 +36,8 @@ class Distiller(MaskedMeanTrainer):
 
     The teacher runs once a step without dropout and without gradient; it is no part of the
     distiller's weights and of no checkpoint. If it computes in bfloat16, a copy of it whose weights
-    are bfloat16, too, takes its place (`held_in_compute_dtype`). The student runs once.
+    are bfloat16, too, takes its place (`EncoderModel.held_in_compute_dtype`). The student runs
+    once.
 
     Args:
         teacher: with a trained masked-LM head, and the student's vocabulary; one of `load_model`,
@@ -90,7 +87,7 @@ class Distiller(MaskedMeanTrainer):
         _check_pair(teacher, student, weights)
         self.student = student
         if isinstance(teacher, MaskedLanguageModel):
-            teacher = held_in_compute_dtype(teacher)
+            teacher = teacher.held_in_compute_dtype()
         # A closure: as an attribute, or behind a property, Keras would save the teacher too.
         self._teacher = lambda: teacher
         self.temperature, self.chunk_size = temperature, chunk_size

@@ -14,8 +14,8 @@ from keras import Variable
 
 from tf_distilbert.architecture import Architecture
 from tf_distilbert.encoder import Encoder
+from tf_distilbert.encoder_model import EncoderModel
 from tf_distilbert.errors import UserError
-from tf_distilbert.masked_language_model import MaskedLanguageModel
 
 _BERT = (
     ("encoder/token_table", "bert.embeddings.word_embeddings.weight"),
@@ -39,11 +39,6 @@ _BERT = (
     ("block/output_dense/bias", "layer.output.dense.bias"),
     ("block/output_norm/gamma", "layer.output.LayerNorm.weight"),
     ("block/output_norm/beta", "layer.output.LayerNorm.bias"),
-    ("head/transform/kernel", "cls.predictions.transform.dense.weight"),
-    ("head/transform/bias", "cls.predictions.transform.dense.bias"),
-    ("head/norm/gamma", "cls.predictions.transform.LayerNorm.weight"),
-    ("head/norm/beta", "cls.predictions.transform.LayerNorm.bias"),
-    ("head/output_bias", "cls.predictions.bias"),
 )
 
 _DISTILBERT = (
@@ -67,26 +62,10 @@ _DISTILBERT = (
     ("block/output_dense/bias", "layer.ffn.lin2.bias"),
     ("block/output_norm/gamma", "layer.output_layer_norm.weight"),
     ("block/output_norm/beta", "layer.output_layer_norm.bias"),
-    ("head/transform/kernel", "vocab_transform.weight"),
-    ("head/transform/bias", "vocab_transform.bias"),
-    ("head/norm/gamma", "vocab_layer_norm.weight"),
-    ("head/norm/beta", "vocab_layer_norm.bias"),
-    ("head/output_bias", "vocab_projector.bias"),
 )
 
-# RoBERTa's encoder is BERT's by name too; its head is its own.
-_ROBERTA = (
-    *(
-        (ours, theirs.replace("bert.", "roberta.", 1))
-        for ours, theirs in _BERT
-        if not ours.startswith("head/")
-    ),
-    ("head/transform/kernel", "lm_head.dense.weight"),
-    ("head/transform/bias", "lm_head.dense.bias"),
-    ("head/norm/gamma", "lm_head.layer_norm.weight"),
-    ("head/norm/beta", "lm_head.layer_norm.bias"),
-    ("head/output_bias", "lm_head.bias"),
-)
+# RoBERTa's encoder is BERT's by name too.
+_ROBERTA = tuple((ours, theirs.replace("bert.", "roberta.", 1)) for ours, theirs in _BERT)
 
 # What "block/" and "layer." above stand for, on our side and on theirs.
 _LAYER_PREFIX = {
@@ -94,12 +73,55 @@ _LAYER_PREFIX = {
     "distilbert": "distilbert.transformer.layer.{i}.",
     "roberta": "roberta.encoder.layer.{i}.",
 }
-_TABLES = {"bert": _BERT, "distilbert": _DISTILBERT, "roberta": _ROBERTA}
+_ENCODERS = {"bert": _BERT, "distilbert": _DISTILBERT, "roberta": _ROBERTA}
 
-# How the tensors of a masked-LM head begin, in any family.
-_HEAD = ("cls.predictions.", "lm_head.", "vocab_")
+# Layers of the heads, ours beside Hugging Face's; "#" stands for both weights of a layer.
+_HEADS = {
+    ("masked_lm", "bert"): (
+        ("head/transform/#", "cls.predictions.transform.dense.#"),
+        ("head/norm/#", "cls.predictions.transform.LayerNorm.#"),
+        ("head/output_bias", "cls.predictions.bias"),
+    ),
+    ("masked_lm", "distilbert"): (
+        ("head/transform/#", "vocab_transform.#"),
+        ("head/norm/#", "vocab_layer_norm.#"),
+        ("head/output_bias", "vocab_projector.bias"),
+    ),
+    ("masked_lm", "roberta"): (
+        ("head/transform/#", "lm_head.dense.#"),
+        ("head/norm/#", "lm_head.layer_norm.#"),
+        ("head/output_bias", "lm_head.bias"),
+    ),
+    ("sequence_classification", "bert"): (
+        ("head/transform/#", "bert.pooler.dense.#"),
+        ("head/output_dense/#", "classifier.#"),
+    ),
+    ("sequence_classification", "distilbert"): (
+        ("head/transform/#", "pre_classifier.#"),
+        ("head/output_dense/#", "classifier.#"),
+    ),
+    ("sequence_classification", "roberta"): (
+        ("head/transform/#", "classifier.dense.#"),
+        ("head/output_dense/#", "classifier.out_proj.#"),
+    ),
+    **{
+        (task, family): (("head/output_dense/#", f"{theirs}.#"),)
+        for task, theirs in (
+            ("token_classification", "classifier"),
+            ("question_answering", "qa_outputs"),
+        )
+        for family in _ENCODERS
+    },
+}
 
-# Tensors of real folders that a masked language model does not need.
+_SAVED_FROM = {
+    "masked_lm": "...ForMaskedLM or ...ForPreTraining",
+    "sequence_classification": "...ForSequenceClassification",
+    "token_classification": "...ForTokenClassification",
+    "question_answering": "...ForQuestionAnswering",
+}
+
+# Tensors of real folders that no model here needs.
 _UNUSED = re.compile(
     r"(bert|roberta)\.pooler\..*|cls\.seq_relationship\..*|.*\.position_ids|"
     r"(cls\.predictions|lm_head)\.decoder\.(weight|bias)|vocab_projector\.weight"
@@ -108,37 +130,40 @@ _UNUSED = re.compile(
 _TIED = ("cls.predictions.decoder.weight", "lm_head.decoder.weight", "vocab_projector.weight")
 
 
-def name_table(architecture: Architecture) -> list[tuple[str, str]]:
+def name_table(architecture: Architecture, task: str = "masked_lm") -> list[tuple[str, str]]:
     """List (our name, Hugging Face's name) for every tensor of a model of this architecture."""
     prefix = _LAYER_PREFIX[architecture.family]
     rows = []
-    for ours, theirs in _TABLES[architecture.family]:
+    for ours, theirs in _ENCODERS[architecture.family]:
         if not ours.startswith("block/"):
             rows.append((ours, theirs))
             continue
         for i in range(architecture.num_layers):
             ours_i = ours.replace("block/", f"encoder/block_{i}/", 1)
             rows.append((ours_i, theirs.replace("layer.", prefix.format(i=i), 1)))
+    for ours, theirs in _HEADS.get((task, architecture.family), ()):
+        own = ("gamma", "beta") if "/norm/" in ours else ("kernel", "bias")
+        both = zip(own, ("weight", "bias"), strict=True)
+        pairs = [(ours.replace("#", a), theirs.replace("#", b)) for a, b in both]
+        rows += dict.fromkeys(pairs)  # once, where the name is whole
     return rows
 
 
-def named_variables(model: MaskedLanguageModel) -> dict[str, Variable]:
+def named_variables(model: EncoderModel) -> dict[str, Variable]:
     """Map our names (as in `name_table`, without ``[k]``) to the model's variables."""
     return {v.path.split("/", 1)[1]: v for v in model.weights}
 
 
-def write_tensors(model: MaskedLanguageModel) -> dict[str, np.ndarray]:
+def write_tensors(model: EncoderModel) -> dict[str, np.ndarray]:
     """Give the model's weights under Hugging Face's names, float32."""
     values = {name: np.asarray(v.value) for name, v in named_variables(model).items()}
     return {
         theirs: np.ascontiguousarray(_stored_form(values, ours), dtype=np.float32)
-        for ours, theirs in name_table(model.architecture)
+        for ours, theirs in name_table(model.architecture, model.task)
     }
 
 
-def read_tensors(
-    model: MaskedLanguageModel, tensors: Mapping[str, np.ndarray], source: str
-) -> None:
+def read_tensors(model: EncoderModel, tensors: Mapping[str, np.ndarray], source: str) -> None:
     """Assign tensors under Hugging Face's names to the model's weights.
 
     Args:
@@ -147,16 +172,21 @@ def read_tensors(
         source: the file or folder, named in errors.
 
     Raises:
-        UserError: a tensor is missing, surplus or of another shape; the masked-LM head is missing;
-            the output projection is not tied to the embeddings.
+        UserError: a tensor is missing, surplus or of another shape; the head is missing; the
+            output projection is not tied to the embeddings.
     """
+    if model.task == "encoder":
+        read_encoder_tensors(model.encoder, tensors, source)
+        return
     tensors = {_modern_name(name): tensor for name, tensor in tensors.items()}
-    if not any(name.startswith(_HEAD) for name in tensors):
+    table = name_table(model.architecture, model.task)
+    head = {theirs for ours, theirs in table if ours.startswith("head/")}
+    if not head & tensors.keys():
+        name = {"masked_lm": "masked-LM"}.get(model.task, model.task.replace("_", "-"))
         raise UserError(
-            f"{source}: has no masked-LM head, so what it predicts would be noise; "
-            "use a folder saved from a ...ForMaskedLM or ...ForPreTraining model"
+            f"{source}: has no {name} head, so what it predicts would be noise; "
+            f"use a folder saved from a {_SAVED_FROM[model.task]} model"
         )
-    table = name_table(model.architecture)
     _check_names(table, tensors, source)
     _check_tied(table, tensors, source)
     _assign(named_variables(model), table, tensors, source)
@@ -171,10 +201,12 @@ def read_encoder_tensors(encoder: Encoder, tensors: Mapping[str, np.ndarray], so
     tensors = {_modern_name(name): tensor for name, tensor in tensors.items()}
     if not any(name.startswith(prefix) for name in tensors):
         tensors = {prefix + name: tensor for name, tensor in tensors.items()}
-    table = [row for row in name_table(encoder.architecture) if row[0].startswith("encoder/")]
+    table = name_table(encoder.architecture, "encoder")
     own = {name: tensor for name, tensor in tensors.items() if name.startswith(prefix)}
     _check_names(table, own, source)
-    _assign({v.path: v for v in encoder.weights}, table, own, source)
+    # A path begins with the model's name where the encoder is part of one.
+    variables = {v.path[v.path.index("encoder/") :]: v for v in encoder.weights}
+    _assign(variables, table, own, source)
 
 
 def _assign(

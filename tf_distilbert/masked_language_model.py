@@ -4,7 +4,6 @@ Dimensions: B batch, S sequence, P positions to predict, D hidden, V vocabulary,
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import keras
 from keras import KerasTensor as Tensor
@@ -12,12 +11,8 @@ from keras import ops
 
 from tf_distilbert.activation import activate
 from tf_distilbert.architecture import Architecture
-from tf_distilbert.encoder import Encoder
-from tf_distilbert.errors import UserError
+from tf_distilbert.encoder_model import EncoderModel
 from tf_distilbert.vocabulary_loss import Projection
-
-if TYPE_CHECKING:  # it needs TensorFlow; the model runs on any backend
-    from tf_distilbert.tokenization.tokenizer import Tokenizer
 
 
 class MaskedLMHead(keras.layers.Layer):
@@ -50,62 +45,34 @@ class MaskedLMHead(keras.layers.Layer):
         return self.norm(activate(self.architecture.activation, self.transform(hidden)))
 
 
-class MaskedLanguageModel(keras.Model):
+class MaskedLanguageModel(EncoderModel):
     """BERT, RoBERTa or DistilBERT with its masked-LM head.
 
     Args:
         architecture: sizes, family, dropout.
         tokenizer: the tokenizer whose ids it was trained on; written by `save_model`.
 
-    Call it with a dictionary and get logits, float [B, P, V]:
+    Call it with a dictionary and get logits, float [B, P, V]. Beside the keys of `EncoderModel`:
 
-    - ``token_ids``: int [B, S]
-    - ``padding_mask``: bool or 0/1 [B, S], true at real tokens
     - ``mask_positions``: int [B, P], where to predict
-    - ``segment_ids``: int [B, S], optional, used by BERT alone
-    - ``position_ids`` and ``sequence_ids``: int [B, S], optional, for packed rows; see `Encoder`
 
     Example:
         >>> model = tf_distilbert.load_model("saved_models/sample_teacher")
         >>> logits = model({"token_ids": ids, "padding_mask": mask, "mask_positions": positions})
     """
 
-    def __init__(
-        self, architecture: Architecture, tokenizer: "Tokenizer | None" = None, **kwargs
-    ) -> None:
-        super().__init__(**kwargs)
-        self.architecture = architecture
-        self.tokenizer = tokenizer
-        self.encoder = Encoder(architecture, name="encoder")
-        self.head = MaskedLMHead(architecture, name="head")
-        self.build()
+    task = "masked_lm"
 
-    def build(self, input_shape: tuple | None = None) -> None:
-        """Create the weights; they depend on the architecture alone."""
-        self.encoder.build()
-        self.head.build()
-        self.built = True
+    def _make_head(self) -> MaskedLMHead:
+        return MaskedLMHead(self.architecture, name="head")
 
     def call(self, inputs: Mapping[str, Tensor], training: bool = False) -> Tensor:
         """Give logits at the positions asked for; see the class for shapes."""
         last = self.hidden_states(inputs, training)[-1]
         logits = self.logits(gather_positions(last, inputs["mask_positions"]))
-        return ops.reshape(
-            logits, (-1, ops.shape(inputs["mask_positions"])[1], self.architecture.vocabulary_size)
-        )
-
-    def hidden_states(
-        self, inputs: Mapping[str, Tensor], training: bool = False
-    ) -> tuple[Tensor, ...]:
-        """Give the embeddings' and every block's output: L + 1 tensors float [B, S, D]."""
-        return self.encoder(
-            inputs["token_ids"],
-            inputs["padding_mask"],
-            inputs.get("segment_ids"),
-            inputs.get("position_ids"),
-            inputs.get("sequence_ids"),
-            training=training,
-        )
+        # Both sizes by name: with no position at all, none could be inferred.
+        rows, slots = ops.shape(inputs["mask_positions"])
+        return ops.reshape(logits, (rows, slots, self.architecture.vocabulary_size))
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Predict the vocabulary from last hidden states: float [N, D] to float [N, V]."""
@@ -123,43 +90,6 @@ class MaskedLanguageModel(keras.Model):
         Raises:
             UserError: the attention cannot keep sequences apart (keras-nlp's).
         """
-
-    def check_length(self, sequence_length: int) -> None:
-        """See that sequences of this length fit.
-
-        Raises:
-            UserError: there are not as many positions.
-        """
-        positions = self.architecture.max_positions
-        if sequence_length > positions:
-            raise UserError(
-                f"sequence_length is {sequence_length}, the model has {positions} positions; "
-                f"use {positions} at most"
-            )
-
-
-def held_in_compute_dtype(model: MaskedLanguageModel) -> MaskedLanguageModel:
-    """Copy a model that will not learn, its weights in the dtype that it computes in.
-
-    Under `mixed_bfloat16` that halves their memory, and no step has to cast them again.
-
-    Args:
-        model: any; it stays as it is.
-
-    Returns:
-        The copy; the model itself if its weights have that dtype already.
-    """
-    if model.variable_dtype == model.compute_dtype:
-        return model
-    policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(model.compute_dtype)
-    try:
-        copy = MaskedLanguageModel(model.architecture, model.tokenizer)
-    finally:
-        keras.config.set_dtype_policy(policy)
-    for own, original in zip(copy.variables, model.variables, strict=True):
-        own.assign(original)
-    return copy
 
 
 def gather_positions(hidden: Tensor, positions: Tensor) -> Tensor:

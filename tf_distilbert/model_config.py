@@ -45,11 +45,6 @@ _DISTILBERT_KEYS = (
     ("initializer_range", "initializer_range"),
 )
 _KEYS = {"bert": _BERT_KEYS, "distilbert": _DISTILBERT_KEYS, "roberta": _BERT_KEYS}
-_CLASS_NAMES = {
-    "bert": "BertForMaskedLM",
-    "distilbert": "DistilBertForMaskedLM",
-    "roberta": "RobertaForMaskedLM",
-}
 _POSITIONS = "max_position_embeddings"
 _ROBERTA_PAD_ID = 1
 
@@ -116,7 +111,7 @@ def check_tokenizer(architecture: Architecture, tokenizer: Tokenizer, source: st
 
 
 def model_config(architecture: Architecture, tokenizer: Tokenizer) -> dict[str, Any]:
-    """Give what ``config.json`` says of a masked language model of this architecture.
+    """Give what ``config.json`` says of a model of this architecture, its head aside.
 
     Raises:
         UserError: a folder of this family cannot hold the architecture.
@@ -129,7 +124,6 @@ def model_config(architecture: Architecture, tokenizer: Tokenizer) -> dict[str, 
             f"cannot hold it, its readers take {DISTILBERT_EPSILON}"
         )
     config = {
-        "architectures": [_CLASS_NAMES[family]],
         "model_type": family,
         "pad_token_id": tokenizer.pad_id,
         "tie_word_embeddings": True,

@@ -14,6 +14,7 @@ from safetensors.numpy import save_file
 from tf_distilbert.architecture import Architecture
 from tf_distilbert.atomic_writes import whole_folder
 from tf_distilbert.encoder import Encoder
+from tf_distilbert.encoder_model import EncoderModel
 from tf_distilbert.errors import UserError
 from tf_distilbert.google_checkpoint import is_google_checkpoint, read_google_checkpoint
 from tf_distilbert.hf_weights import read_encoder_tensors, read_tensors, write_tensors
@@ -22,6 +23,7 @@ from tf_distilbert.keras_nlp_models import KerasNlpMaskedLanguageModel
 from tf_distilbert.keras_nlp_presets import is_preset, load_preset, load_preset_encoder
 from tf_distilbert.masked_language_model import MaskedLanguageModel
 from tf_distilbert.model_config import check_tokenizer, model_config, read_architecture
+from tf_distilbert.task_config import TASK_MODELS, make_task_model, read_task, task_config
 from tf_distilbert.tokenization.folder import read_tokenizer
 from tf_distilbert.tokenization.tokenizer import Tokenizer
 from tf_distilbert.weight_files import read_weights
@@ -57,6 +59,65 @@ def load_model(path: str | Path) -> MaskedLanguageModel | KerasNlpMaskedLanguage
     architecture, tensors, tokenizer = _read(folder)
     model = MaskedLanguageModel(architecture, tokenizer)
     read_tensors(model, tensors, source=str(folder))
+    return model
+
+
+def load_task_model(path: str | Path, task: str | None = None) -> EncoderModel:
+    """Load a model with the head that its folder has.
+
+    Args:
+        path: a Hugging Face folder, local or ``hf://...``, of ``BertFor...``, ``DistilBertFor...``
+            or ``RobertaFor...`` with ``MaskedLM``, ``SequenceClassification``,
+            ``TokenClassification``, ``QuestionAnswering``, or of the bare ``...Model``; or, for a
+            masked language model or a bare encoder, anything that `load_model` takes.
+        task: ``masked_lm``, ``sequence_classification``, ``token_classification``,
+            ``question_answering`` or ``encoder``; by default what ``config.json`` says. An
+            ``encoder`` can be had of any of them.
+
+    Returns:
+        A `MaskedLanguageModel`, `SequenceClassifier`, `TokenClassifier`, `QuestionAnswerer` or
+        `EncoderModel` in float32 under the current Keras precision policy, its tokenizer attached.
+
+    Raises:
+        UserError: as `load_model`; the folder has not the head of the task.
+
+    Example:
+        >>> model = tf_distilbert.load_task_model("path/to/distilbert-sst2")
+        >>> model.labels
+        ('NEGATIVE', 'POSITIVE')
+    """
+    if task not in (None, *TASK_MODELS):
+        raise UserError(f"task {task!r}: use one of {', '.join(TASK_MODELS)}")
+    if is_preset(path):
+        if task == "encoder":
+            encoder, tokenizer = load_preset_encoder(path)
+            return _around(encoder, tokenizer)
+        raise UserError(
+            f"{path}: a keras-nlp preset has no head of ours; give a Hugging Face folder, or "
+            "--task encoder"
+        )
+    folder = resolve_folder(path)
+    architecture, tensors, tokenizer = _read(folder)
+    if is_google_checkpoint(folder):
+        task = task or "masked_lm"
+        model = TASK_MODELS[task](architecture)
+    else:
+        task = task or read_task(folder)
+        if task is None:
+            raise UserError(
+                f"{folder / 'config.json'}: does not say which head the model has "
+                f"(architectures); say it with --task: {', '.join(TASK_MODELS)}"
+            )
+        model = make_task_model(folder, task, architecture)
+    model.tokenizer = tokenizer
+    read_tensors(model, tensors, source=str(folder))
+    return model
+
+
+def _around(encoder: Encoder, tokenizer: Tokenizer) -> EncoderModel:
+    model = EncoderModel(encoder.architecture, tokenizer)
+    for own, given in zip(model.encoder.weights, encoder.weights, strict=True):
+        own.assign(given)
     return model
 
 
@@ -119,8 +180,8 @@ def resolve_folder(path: str | Path) -> Path:
     raise UserError(f"{path}: no such model folder; give its path, or hf://OWNER/NAME")
 
 
-def save_model(model: MaskedLanguageModel, path: str | Path, *, overwrite: bool = False) -> None:
-    """Write a model as a Hugging Face folder that `transformers` opens, masked-LM head included.
+def save_model(model: EncoderModel, path: str | Path, *, overwrite: bool = False) -> None:
+    """Write a model as a Hugging Face folder that `transformers` opens, its head included.
 
     Args:
         model: its tokenizer must be attached.
@@ -132,13 +193,13 @@ def save_model(model: MaskedLanguageModel, path: str | Path, *, overwrite: bool 
             tokenizer, or another's; the folder exists and is not empty, or cannot be written.
     """
     path = Path(path)
-    if not isinstance(model, MaskedLanguageModel):
+    if not isinstance(model, EncoderModel):
         raise UserError("a keras-nlp model is saved by model.task().save_to_preset(FOLDER)")
     if path.exists() and not overwrite and (not path.is_dir() or any(path.iterdir())):
         raise UserError(f"{path}: exists already; choose another folder or remove it")
     if model.tokenizer is None:
         raise UserError("the model has no tokenizer to save; set model.tokenizer first")
-    config = model_config(model.architecture, model.tokenizer)
+    config = task_config(model) | model_config(model.architecture, model.tokenizer)
     with whole_folder(path) as folder:
         (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
         model.tokenizer.save(folder, model.architecture.max_positions)
