@@ -28,7 +28,9 @@ setup(
         "tf_distilbert",
         "tf_distilbert.benchmark",
         "tf_distilbert.data",
+        "tf_distilbert.export",
         "tf_distilbert.sample",
+        "tf_distilbert.serving",
         "tf_distilbert.tokenization",
         # The folders that a checkout has at its top level, so that an installed package has them.
         "tf_distilbert.configs",

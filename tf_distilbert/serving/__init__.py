@@ -1,0 +1,1 @@
+"""Texts in, answers out: the same computation inside an exported graph and outside of one."""

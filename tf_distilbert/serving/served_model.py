@@ -1,0 +1,89 @@
+"""What must be known of a model to serve it, whatever runtime computes it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from tf_distilbert.encoder_model import EncoderModel
+from tf_distilbert.errors import UserError
+from tf_distilbert.tokenization.tokenizer import Tokenizer
+
+SPECIAL_TOKENS = 2
+"""Tokens beside the text: its start and its end."""
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """A model's task and everything around its numbers.
+
+    Attributes:
+        task: a key of `tf_distilbert.task_config.TASK_MODELS`.
+        family: ``bert``, ``distilbert`` or ``roberta``.
+        tokenizer: makes the ids that it takes.
+        max_length: the most tokens that it takes at once, start and end included.
+        segments: whether it takes ``segment_ids``.
+        labels: names of its classes; none for tasks without.
+        problem: of a sequence classifier, see `SequenceClassifier`; else empty.
+    """
+
+    task: str
+    family: str
+    tokenizer: Tokenizer
+    max_length: int
+    segments: bool
+    labels: tuple[str, ...] = ()
+    problem: str = ""
+
+    @classmethod
+    def of(cls, model: EncoderModel, max_length: int | None = None) -> "ServedModel":
+        """Describe a model.
+
+        Args:
+            model: with its tokenizer attached.
+            max_length: take no more tokens at once than this.
+
+        Raises:
+            UserError: there is no tokenizer, or the model has not as many positions.
+        """
+        if model.tokenizer is None:
+            raise UserError("the model has no tokenizer; set model.tokenizer first")
+        positions = model.architecture.max_positions
+        if max_length is not None and not SPECIAL_TOKENS < max_length <= positions:
+            raise UserError(
+                f"--max-length is {max_length}; the model takes {SPECIAL_TOKENS + 1} to {positions}"
+            )
+        return cls(
+            task=model.task,
+            family=model.architecture.family,
+            tokenizer=model.tokenizer,
+            max_length=max_length or positions,
+            # RoBERTa has one row of segments, so there is nothing to say.
+            segments=model.architecture.num_segments > 1,
+            labels=getattr(model, "labels", ()),
+            problem=getattr(model, "problem", ""),
+        )
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """The int32 inputs, in order; all [B, S], ``mask_positions`` [B, P]."""
+        names = ["token_ids", "padding_mask"]
+        if self.segments:
+            names.append("segment_ids")
+        if self.task == "masked_lm":
+            names.append("mask_positions")
+        return tuple(names)
+
+    @property
+    def output_name(self) -> str:
+        """The float32 output; see `Service` for its shape."""
+        return "last_hidden_state" if self.task == "encoder" else "logits"
+
+    def facts(self) -> dict[str, Any]:
+        """Give everything but the tokenizer as JSON can write it."""
+        return {
+            "task": self.task,
+            "family": self.family,
+            "max_length": self.max_length,
+            "segments": self.segments,
+            "labels": list(self.labels),
+            "problem": self.problem,
+        }

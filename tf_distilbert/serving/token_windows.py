@@ -1,0 +1,145 @@
+"""Rows of tokens as a model takes them, cut from texts of any length.
+
+Dimensions: B texts, W windows, S tokens of the longest window.
+"""
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from tf_distilbert.serving.served_model import SPECIAL_TOKENS, ServedModel
+
+
+class TokenWindows(NamedTuple):
+    """What a model takes, and where each piece comes from. All tensors are int32 but the last two.
+
+    Attributes:
+        inputs: ``token_ids``, ``padding_mask`` and, if the model takes them, ``segment_ids``:
+            int32 [W, S].
+        texts: [W], the text that a window is of; windows of a text follow each other.
+        starts: [W], the place of the window's first body token among the text's.
+        body: [W], the column of that token.
+        shown: bool [W, S], true at body tokens.
+        owned: bool [W, S], true at the body tokens that this window answers for: of the windows
+            that a token is in, the one that shows most of what is around it.
+    """
+
+    inputs: dict[str, tf.Tensor]
+    texts: tf.Tensor
+    starts: tf.Tensor
+    body: tf.Tensor
+    shown: tf.Tensor
+    owned: tf.Tensor
+
+
+def cut_into_windows(
+    model: ServedModel,
+    texts: tf.RaggedTensor,
+    prefixes: tf.RaggedTensor | None = None,
+    overlap: int | None = None,
+    length: int | None = None,
+) -> TokenWindows:
+    """Put texts between start and end tokens, in one window each or in as many as it takes.
+
+    Args:
+        model: says how long a window may be.
+        texts: int32 [B, None], the body tokens.
+        prefixes: int32 [B, None], tokens that come first in every window of a text, as the first
+            of a pair: a question. There must be room beside them.
+        overlap: tokens that a window shares with the next one; None: what does not fit into the
+            first window is cut off.
+        length: the number of columns; by default as many as the longest window has tokens.
+    """
+    counts = tf.cast(texts.row_lengths(), tf.int32)
+    between = _separators(model) if prefixes is not None else 0
+    before = tf.zeros_like(counts)
+    if prefixes is not None:
+        before = tf.cast(prefixes.row_lengths(), tf.int32) + between
+    room = model.max_length - SPECIAL_TOKENS - before
+    if overlap is None:
+        windows = tf.ones_like(counts)
+        stride = tf.zeros_like(counts)
+    else:
+        stride = tf.maximum(room - overlap, 1)
+        windows = 1 + tf.maximum(0, -(-(counts - room) // stride))
+    own = tf.repeat(tf.range(tf.size(counts)), windows)
+    number = tf.range(tf.size(own)) - tf.gather(tf.cumsum(windows, exclusive=True), own)
+    starts = number * tf.gather(stride, own)
+    lengths = tf.minimum(tf.gather(room, own), tf.gather(counts, own) - starts)
+    body = 1 + tf.gather(before, own)
+    total = body + lengths + 1
+
+    columns = tf.range(length or tf.reduce_max(tf.concat([total, [SPECIAL_TOKENS]], 0)))[None]
+    place = columns - body[:, None]
+    in_body = (place >= 0) & (place < lengths[:, None])
+    is_end = columns == body[:, None] + lengths[:, None]
+    tokenizer = model.tokenizer
+    token_ids = _pick(texts, own, starts[:, None] + place, in_body)
+    token_ids = tf.where(is_end, tokenizer.end_id, token_ids)
+    if prefixes is not None:
+        in_prefix = (columns >= 1) & (columns < body[:, None] - between)
+        is_separator = (columns >= body[:, None] - between) & (columns < body[:, None])
+        token_ids = tf.where(in_prefix, _pick(prefixes, own, columns - 1, in_prefix), token_ids)
+        token_ids = tf.where(is_separator, tokenizer.end_id, token_ids)
+    token_ids = tf.where(columns == 0, tokenizer.start_id, token_ids)
+    real = columns < total[:, None]
+    inputs = {
+        "token_ids": tf.where(real, token_ids, tokenizer.pad_id),
+        "padding_mask": tf.cast(real, tf.int32),
+    }
+    if model.segments:
+        second = real & (place >= 0) if prefixes is not None else tf.zeros_like(real)
+        inputs["segment_ids"] = tf.cast(second, tf.int32)
+    if overlap is None:
+        return TokenWindows(inputs, own, starts, body, in_body, in_body)
+    # What two windows share is divided in its middle.
+    shared = tf.gather(room - stride, own)
+    first = tf.where(number > 0, shared // 2, 0)
+    last = tf.where(number + 1 < tf.gather(windows, own), lengths - (shared - shared // 2), lengths)
+    owned = in_body & (place >= first[:, None]) & (place < last[:, None])
+    return TokenWindows(inputs, own, starts, body, in_body, owned)
+
+
+def cut_pair(
+    first: tf.RaggedTensor, second: tf.RaggedTensor, room: int
+) -> tuple[tf.RaggedTensor, tf.RaggedTensor]:
+    """Cut the longer one of each pair, then both, until together they fit into ``room`` tokens.
+
+    As `tokenizers` does it (``longest_first``): of an odd room the longer one gets the rest.
+    """
+    a, b = (tf.cast(part.row_lengths(), tf.int32) for part in (first, second))
+    shorter = tf.minimum(tf.minimum(a, b), room // 2)
+    longer = tf.minimum(tf.maximum(a, b), room - shorter)
+    return (
+        _beginnings(first, tf.where(a > b, longer, shorter)),
+        _beginnings(second, tf.where(a > b, shorter, longer)),
+    )
+
+
+def pair_room(model: ServedModel) -> int:
+    """Give how many tokens of a pair a window holds."""
+    return model.max_length - SPECIAL_TOKENS - _separators(model)
+
+
+def cut_off(texts: tf.RaggedTensor, most: int) -> tf.RaggedTensor:
+    """Keep the first tokens of each text, ``most`` at most."""
+    return _beginnings(texts, tf.fill([texts.nrows(out_type=tf.int32)], most))
+
+
+def _separators(model: ServedModel) -> int:
+    """Tokens between the two of a pair: BERT's one, RoBERTa's two."""
+    return 2 if model.family == "roberta" else 1
+
+
+def _beginnings(texts: tf.RaggedTensor, lengths: tf.Tensor) -> tf.RaggedTensor:
+    place = tf.ragged.range(texts.row_lengths()).values
+    keep = tf.cast(place, tf.int32) < tf.gather(lengths, texts.value_rowids())
+    return tf.ragged.boolean_mask(texts, texts.with_values(keep))
+
+
+def _pick(texts: tf.RaggedTensor, own: tf.Tensor, place: tf.Tensor, wanted: tf.Tensor) -> tf.Tensor:
+    """Give tokens of each window's text by their place in it; anything where none is wanted."""
+    begin = tf.gather(tf.cast(texts.row_starts(), tf.int32), own)[:, None]
+    # One more, so that there is something to pick where all texts are empty.
+    values = tf.concat([tf.cast(texts.flat_values, tf.int32), [0]], 0)
+    return tf.gather(values, tf.where(wanted, begin + place, 0))
