@@ -99,3 +99,24 @@ def test_a_broken_folder_is_refused_in_one_line(tmp_path, damage, message):
     with pytest.raises(UserError, match=message) as caught:
         read_tokenizer(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parity
+def test_offsets_are_those_of_transformers(tmp_path):
+    transformers = pytest.importorskip("transformers")
+    tokenizer = tiny.byte_pair_tokenizer()
+    tokenizer.save(tmp_path, 32)
+    theirs = transformers.RobertaTokenizerFast.from_pretrained(tmp_path)
+    texts = [
+        "the cat is <mask> the the.",
+        " a  b",
+        "",
+        "na\u00efve\n\nyes \U0001f642 x",
+        "\u6771\u4eac",
+    ]
+    for text in texts:
+        spans = tokenizer.tokenize_with_offsets([text])
+        expected = theirs(text, add_special_tokens=False, return_offsets_mapping=True)
+        assert spans.token_ids.to_list() == [expected["input_ids"]]
+        found = list(zip(spans.starts.to_list()[0], spans.ends.to_list()[0], strict=True))
+        assert found == [tuple(pair) for pair in expected["offset_mapping"]], text

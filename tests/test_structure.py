@@ -45,6 +45,7 @@ LAYERS = (
     ("tokenization.vocabulary_file",),
     ("tokenization.bert_characters", "tokenization.normalizer_model"),
     ("tokenization.tokenizer", "google_checkpoint", "weight_files", "hub"),
+    ("tokenization.text_spans",),
     ("data.shards", "data.row_packing", "runtime"),
     ("data.records", "data.hashing", "atomic_writes"),
     ("config",),

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import tensorflow as tf
 import tokenizers
-from tokenizers import AddedToken, decoders, models, pre_tokenizers
+from tokenizers import AddedToken, decoders, models, pre_tokenizers, processors
 
+from tf_distilbert.tokenization.text_spans import TokenSpans
 from tf_distilbert.tokenization.tokenizer import ROBERTA_TOKENS, Tokenizer
 
 
@@ -53,6 +54,10 @@ class BytePairTokenizer(Tokenizer):
         self._mask = {"content": ROBERTA_TOKENS.mask, "lstrip": mask_takes_space}
         self._library = tokenizers.Tokenizer(models.BPE(dict(vocabulary), self.merges))
         self._library.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=add_prefix_space)
+        # RoBERTa's own setting: offsets leave out the space.
+        self._library.post_processor = processors.ByteLevel(
+            add_prefix_space=add_prefix_space, trim_offsets=True
+        )
         self._library.add_special_tokens(
             [AddedToken(token, normalized=False) for token in ROBERTA_TOKENS[:-1]]
             + [AddedToken(**self._mask, normalized=False)]
@@ -63,13 +68,22 @@ class BytePairTokenizer(Tokenizer):
 
         Outside graphs only. What is not UTF-8 is read as U+FFFD.
         """
+        return _ragged([encoding.ids for encoding in self._encode(texts)])
+
+    def tokenize_with_offsets(self, texts: tf.Tensor | Sequence[str]) -> TokenSpans:
+        """Give ids and the characters they are made of; see `Tokenizer.tokenize_with_offsets`.
+
+        Outside graphs only. A space before a word belongs to its token and not to its characters.
+        """
+        encodings = self._encode(texts)
+        starts = [[start for start, _ in e.offsets] for e in encodings]
+        ends = [[end for _, end in e.offsets] for e in encodings]
+        return TokenSpans(*map(_ragged, ([e.ids for e in encodings], starts, ends)))
+
+    def _encode(self, texts: tf.Tensor | Sequence[str]) -> list[tokenizers.Encoding]:
         texts = tf.convert_to_tensor(texts, tf.string).numpy().tolist()
         texts = [text.decode("utf-8", errors="replace") for text in texts]
-        sequences = [e.ids for e in self._library.encode_batch(texts, add_special_tokens=False)]
-        flat = [token for sequence in sequences for token in sequence]
-        return tf.RaggedTensor.from_row_lengths(
-            tf.constant(flat, tf.int32), tf.constant([len(s) for s in sequences], tf.int64)
-        )
+        return self._library.encode_batch(texts, add_special_tokens=False)
 
     @cached_property
     def surface_forms(self) -> tuple[str, ...]:
@@ -95,3 +109,10 @@ class BytePairTokenizer(Tokenizer):
             eos_token=ROBERTA_TOKENS.end,
             mask_token={"__type": "AddedToken", **self._mask, "special": True},
         )
+
+
+def _ragged(rows: list[list[int]]) -> tf.RaggedTensor:
+    flat = [number for row in rows for number in row]
+    return tf.RaggedTensor.from_row_lengths(
+        tf.constant(flat, tf.int32), tf.constant([len(row) for row in rows], tf.int64)
+    )

@@ -8,6 +8,9 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from tf_distilbert.errors import UserError
+from tf_distilbert.tokenization.text_spans import TokenSpans
+
 
 class SpecialTokens(NamedTuple):
     """The five tokens that stand for no text, as they are written in a vocabulary.
@@ -74,6 +77,17 @@ class Tokenizer:
         Special tokens that are written in a text become their ids; none are added.
         """
         raise AssertionError("a subclass cuts the text")
+
+    def tokenize_with_offsets(self, texts: tf.Tensor | Sequence[str]) -> TokenSpans:
+        """Give each text's ids and which characters each is made of: string [B] to `TokenSpans`.
+
+        Raises:
+            UserError: this kind of tokenizer does not tell.
+        """
+        raise UserError(
+            f"a {type(self).__name__} does not tell where in a text its tokens stand, which "
+            "question answering and token classification need"
+        )
 
     def encode(self, text: str) -> list[int]:
         """Tokenise one text as a model takes it, between start and end.

@@ -8,7 +8,7 @@ Unicode's: some of Quranic, Balinese, Javanese and a few rarer scripts, Hangul t
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,17 +17,24 @@ import tensorflow_text as tf_text
 
 from tf_distilbert.tokenization.bert_characters import BertCharacters, bert_characters
 from tf_distilbert.tokenization.normalizer_model import normalizer_model
+from tf_distilbert.tokenization.text_spans import TokenSpans, character_index, count_bytes
 from tf_distilbert.tokenization.tokenizer import BERT_TOKENS, Tokenizer
 from tf_distilbert.tokenization.vocabulary_file import read_vocabulary
 
 _MAX_CHARACTERS = 100
 """A longer word is unknown."""
 
-# BERT deletes private-use characters from a text, so these mean what we like.
-_SPECIAL, _UNKNOWN = "\ue000", "\ue001"
-_UNREACHABLE = "\ue002"
+# BERT deletes control characters from a text, so these mean what we like. They take as many bytes
+# as brackets, so that what is marked by them stays in its place.
+_OPEN, _CLOSE = "\x01", "\x02"
+"""Take the place of the brackets of a special token."""
+
+_LONG = "\x03"
+"""Stands behind a word that is too long. No token has it, so the word is unknown."""
+
+_UNREACHABLE = "\x04"
 _SPECIAL_PATTERN = rf"\[({'|'.join(token[1:-1] for token in BERT_TOKENS)})\]"
-_RESERVED = re.compile("[\ue000-\uf8ff\U000f0000-\U000ffffd\U00100000-\U0010fffd]")
+_RESERVED = re.compile("[\x01-\x04\ue000-\uf8ff\U000f0000-\U000ffffd\U00100000-\U0010fffd]")
 
 
 class WordPieceTokenizer(Tokenizer):
@@ -63,10 +70,8 @@ class WordPieceTokenizer(Tokenizer):
             split_chinese=split_chinese,
         )
         characters = bert_characters(lower_case, self.strip_accents, split_chinese)
-        kept = {
-            code: text for code, text in characters.replacements.items() if code != ord(_SPECIAL)
-        }
-        model = np.frombuffer(normalizer_model(kept), np.uint8)
+        marks = {ord(_OPEN): f" {_OPEN}", ord(_CLOSE): f"{_CLOSE} "}
+        model = np.frombuffer(normalizer_model(characters.replacements | marks), np.uint8)
         self._normalizer = tf_text.FastBertNormalizer(model_buffer=tf.constant(model))
         self._plain, self._long_word = _plain_text(characters), _long_word(characters)
         spellings = _spellings(self.vocabulary, lower_case, characters)
@@ -89,24 +94,58 @@ class WordPieceTokenizer(Tokenizer):
         Bytes that are not UTF-8 are left out.
         """
         texts = tf.convert_to_tensor(texts, tf.string)
-        normalized = self._normalizer.normalize(texts)
-        rows = tf.where(~tf.strings.regex_full_match(texts, self._plain))
-        normalized = tf.cond(
-            tf.size(rows) > 0,
-            lambda: tf.tensor_scatter_nd_update(
-                normalized, rows, self._normalize_unusual(tf.gather_nd(texts, rows))
-            ),
-            lambda: normalized,
-        )
+        unusual = self._unusual(texts)
+
+        def marked() -> tf.Tensor:
+            special = _mark_special_tokens(tf.gather_nd(texts, unusual))
+            return self._mark_long_words(self._normalizer.normalize(special))
+
+        # The few that are unusual are normalised twice: faster than to copy all texts twice.
+        normalized = _update(self._normalizer.normalize(texts), unusual, marked)
         return self._word_piece.tokenize(normalized)
 
-    def _normalize_unusual(self, texts: tf.Tensor) -> tf.Tensor:
-        """Normalise texts that may hold special tokens or words that are too long."""
-        # So that what the next line puts in is not in the text yet; both would be deleted.
-        texts = tf.strings.regex_replace(texts, _SPECIAL, _UNKNOWN)
-        texts = tf.strings.regex_replace(texts, _SPECIAL_PATTERN, rf" {_SPECIAL}\1 ")
-        texts = self._normalizer.normalize(texts)
-        return tf.strings.regex_replace(texts, self._long_word, _UNKNOWN)
+    def tokenize_with_offsets(self, texts: tf.Tensor | Sequence[str]) -> TokenSpans:
+        """Give each text's ids, those of `tokenize`, and where in the text each token stands.
+
+        Args:
+            texts: string [B]. Where bytes are not UTF-8, a character begins at a text's first
+                byte and at each that is not a continuation (``0b10xxxxxx``).
+
+        Example:
+            >>> spans = tokenizer.tokenize_with_offsets(["Paris is a city."])
+            >>> spans.starts.to_list(), spans.ends.to_list()
+            ([[0, 6, 9, 11, 15]], [[5, 8, 10, 15, 16]])
+        """
+        texts = tf.convert_to_tensor(texts, tf.string)
+        unusual = self._unusual(texts)
+        marked = _update(texts, unusual, lambda: _mark_special_tokens(tf.gather_nd(texts, unusual)))
+        normalized, origins = self._normalizer.normalize_with_offsets(marked)
+        words = _update(
+            normalized,
+            unusual,
+            lambda: self._mark_long_words(tf.gather_nd(normalized, unusual)),
+        )
+        token_ids, starts, ends = self._word_piece.tokenize_with_offsets(words)
+
+        # A token's last byte, not the one after it, whose origin may be further on.
+        rows, places = token_ids.value_rowids(), tf.stack([starts.values, ends.values - 1])
+        marks = tf.cond(
+            tf.size(unusual) > 0,
+            lambda: count_bytes(words, lambda byte: byte == ord(_LONG), rows, places),
+            lambda: tf.zeros_like(places, tf.int32),
+        )
+        places += tf.gather(origins.row_starts(), rows) - tf.cast(marks, places.dtype)
+        places = character_index(texts, rows, tf.gather(origins.values, places))
+        return TokenSpans(
+            token_ids, token_ids.with_values(places[0]), token_ids.with_values(places[1] + 1)
+        )
+
+    def _unusual(self, texts: tf.Tensor) -> tf.Tensor:
+        """Find the texts that may hold special tokens or too long words: rows, int64 [N, 1]."""
+        return tf.where(~tf.strings.regex_full_match(texts, self._plain))
+
+    def _mark_long_words(self, normalized: tf.Tensor) -> tf.Tensor:
+        return tf.strings.regex_replace(normalized, self._long_word, rf"\0{_LONG}")
 
     def save(self, folder: Path, max_length: int) -> None:
         """Write ``vocab.txt`` and ``tokenizer_config.json``; see `Tokenizer.save`."""
@@ -121,6 +160,23 @@ class WordPieceTokenizer(Tokenizer):
         )
 
 
+def _update(texts: tf.Tensor, rows: tf.Tensor, new: Callable[[], tf.Tensor]) -> tf.Tensor:
+    """Put new texts into some rows; mostly there are none."""
+    return tf.cond(
+        tf.size(rows) > 0,
+        lambda: tf.tensor_scatter_nd_update(texts, rows, new()),
+        lambda: texts,
+    )
+
+
+def _mark_special_tokens(texts: tf.Tensor) -> tf.Tensor:
+    """Mark special tokens so that they become words; every byte keeps its place."""
+    # What is written in the text is no mark, but deleted.
+    for mark in (_OPEN, _CLOSE):  # One by one, which is faster than a pattern for both.
+        texts = tf.strings.regex_replace(texts, mark, _LONG)
+    return tf.strings.regex_replace(texts, _SPECIAL_PATTERN, rf"{_OPEN}\1{_CLOSE}")
+
+
 def _plain_text(characters: BertCharacters) -> str:
     """A pattern of UTF-8 without special tokens and without words that may become too long.
 
@@ -128,11 +184,11 @@ def _plain_text(characters: BertCharacters) -> str:
     """
     growth = max(len(text.replace(" ", "")) for text in characters.replacements.values())
     separators = _class_content(characters)
-    letter = rf"[^{separators}\[{_SPECIAL}]"
+    letter = rf"[^{separators}\[{_OPEN}{_CLOSE}]"
     word = f"{letter}{{0,{_MAX_CHARACTERS // growth - 1}}}"
     # After brackets a character that begins no special token; it may be the first of a word.
     initials = "".join(sorted({token[1] for token in BERT_TOKENS}))
-    bracket = rf"\[+[^\[{initials}{_SPECIAL}]"
+    bracket = rf"\[+[^\[{initials}{_OPEN}{_CLOSE}]"
     other_separators = separators.replace(r"\x{5b}-", r"\x{5c}-")
     return rf"(?:{word}(?:[{other_separators}]|{bracket}))*{word}\[*"
 
@@ -162,7 +218,7 @@ def _spellings(
             spelling = f"{_UNREACHABLE}{token_id}"
         elif token in BERT_TOKENS:
             name = token[1:-1]
-            spelling = _SPECIAL + (name.lower() if lower_case else name)
+            spelling = _OPEN + (name.lower() if lower_case else name) + _CLOSE
         else:
             spelling = token if token.isascii() else token.translate(stand_ins)
         spellings.append(spelling)
