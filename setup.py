@@ -13,6 +13,12 @@ TESTS = ["pytest>=8", "ruff>=0.9"]
 PARITY = ["torch>=2.6", "transformers>=5.0"]
 # What is timed beside this project.
 BENCHMARK = [*PARITY, "onnx>=1.16", "onnxruntime>=1.18"]
+# Formats of other runtimes, and what runs them.
+LITERT = ["ai-edge-litert>=2.0"]
+ONNX = ["tf2onnx>=1.17", "onnx>=1.16", "onnxruntime>=1.18"]
+OPENVINO = [*ONNX, "openvino>=2025.0"]
+# What TensorFlow Serving's clients speak; for the tests of exports.
+SERVING = ["tensorflow-serving-api>=2.20,<2.22"]
 # MeCab and the two dictionaries that Japanese BERTs were trained with.
 JAPANESE = ["fugashi>=1.3", "ipadic>=1.0", "unidic-lite>=1.0"]
 
@@ -65,6 +71,10 @@ setup(
         "parity": PARITY,
         "japanese": JAPANESE,
         "benchmark": BENCHMARK,
+        "litert": LITERT,
+        "onnx": ONNX,
+        "openvino": OPENVINO,
+        "serving": SERVING,
     },
     entry_points={"console_scripts": ["tf-distilbert = tf_distilbert.cli:main"]},
 )

@@ -1,4 +1,4 @@
-"""The command line: parse, call one function, print what it found.
+"""The command line: call one function, print what it found.
 
 Every verb's function is imported when the verb runs, so that ``--help`` costs no TensorFlow.
 """
@@ -9,8 +9,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from tf_distilbert.cli_options import FORMATS, parse
 from tf_distilbert.errors import UserError, explain_write_errors
-from tf_distilbert.version import __version__
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = parse(arguments)
     try:
-        options.run(options)
+        _VERBS[options.verb](options)
     except UserError as error:
         if options.debug:
             raise
@@ -36,151 +36,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("tf-distilbert: stopped", file=sys.stderr)
         return 130
     return 0
-
-
-def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Parse a command line; ends the process with exit code 2 where it is no such line."""
-    parser = _parser()
-    options, rest = parser.parse_known_args(arguments)
-    # argparse gives a list of positionals once: overrides that follow a flag are left over.
-    if "overrides" in options and all("=" in word and word[0] != "-" for word in rest):
-        options.overrides += rest
-    elif rest:
-        parser.error(f"unrecognized arguments: {' '.join(rest)}")
-    return options
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="tf-distilbert",
-        description="Distil a BERT or RoBERTa into a student of half its depth.",
-    )
-    parser.add_argument("--version", action="version", version=__version__)
-    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
-
-    verb = _verb(verbs, "quickstart", _quickstart, "distil the sample teacher that comes along")
-    verb.add_argument("--output", default="quickstart", metavar="DIR", help="default: %(default)s")
-    _add_resume(verb)
-
-    verb = _verb(verbs, "vocab", _vocab, "learn a WordPiece vocabulary from text")
-    _add_text(verb)
-    verb.add_argument("--size", required=True, type=int, metavar="N", help="number of tokens")
-    verb.add_argument("--output", required=True, metavar="FILE", help="the vocab.txt to write")
-    verb.add_argument("--cased", action="store_true", help="keep case and accents")
-
-    verb = _verb(verbs, "prepare", _prepare, "turn text into shards of token sequences")
-    _add_text(verb)
-    group = verb.add_mutually_exclusive_group(required=True)
-    group.add_argument(
-        "--tokenizer", metavar="DIR", help="the teacher, in any form that --model takes"
-    )
-    group.add_argument("--vocab", metavar="FILE", help="or its vocab.txt alone")
-    verb.add_argument("--output", required=True, metavar="DIR", help="folder for the shards")
-    verb.add_argument(
-        "--sequence-length", type=int, default=512, metavar="N", help="tokens; default: %(default)s"
-    )
-    verb.add_argument("--cased", action="store_true", help="the vocab.txt is cased")
-    verb.add_argument(
-        "--workers", type=int, metavar="N", help="threads; default: one a core, at most 8"
-    )
-    verb.add_argument(
-        "--cross-documents", action="store_true", help="let a sequence span several documents"
-    )
-    verb.add_argument(
-        "--invalid-utf8",
-        choices=("skip", "refuse"),
-        default="skip",
-        help="what to do with lines that are not UTF-8; default: %(default)s",
-    )
-
-    for name, run, what in (
-        ("pretrain", _pretrain, "train a BERT teacher from scratch"),
-        ("distill", _distill, "distil a student from a teacher"),
-    ):
-        verb = _verb(verbs, name, run, what)
-        verb.add_argument("config", metavar="CONFIG", help="a YAML file, see configs/")
-        verb.add_argument(
-            "overrides", nargs="*", metavar="key=value", help="e.g. train.steps=100 teacher=DIR"
-        )
-        _add_resume(verb)
-
-    verb = _verb(verbs, "evaluate", _evaluate, "measure a model on held-out text")
-    _add_model(verb)
-    _add_text(verb)
-    verb.add_argument("--teacher", metavar="DIR", help="compare with this model")
-    verb.add_argument("--json", metavar="FILE", help="write the figures here too")
-    verb.add_argument(
-        "--sequence-length", type=int, default=128, metavar="N", help="default: %(default)s"
-    )
-    verb.add_argument(
-        "--batch-size", type=int, default=32, metavar="N", help="default: %(default)s"
-    )
-    verb.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="of the masks; default: %(default)s"
-    )
-
-    verb = _verb(verbs, "export", _export, "write a model in another format")
-    _add_model(verb)
-    verb.add_argument("--format", required=True, choices=("keras_nlp",), help="a keras-nlp preset")
-    verb.add_argument("--output", required=True, metavar="DIR", help="a new folder")
-
-    verb = _verb(verbs, "benchmark", _benchmark, "time this and its peers side by side")
-    verb.add_argument("kind", choices=("step", "inference", "input", "memory"))
-    verb.add_argument("--quick", action="store_true", help="less of everything")
-    verb.add_argument("--json", dest="json_path", metavar="FILE", help="write everything here too")
-    verb.add_argument("--only", nargs="+", metavar="NAME", help="these competitors")
-    for flag, kind, metavar, what in (
-        ("--batch-size", int, "N", "sequences in a batch"),
-        ("--sequence-length", int, "N", "tokens in a sequence"),
-        ("--rounds", int, "N", "turns of each competitor"),
-        ("--text", str, "FILE", "of input; default: the sample corpus"),
-        ("--vocabulary", str, "FILE", "of input: an uncased vocab.txt"),
-        ("--step-tokens-per-second", float, "X", "of input: compare with this, not with our step"),
-    ):
-        verb.add_argument(flag, type=kind, metavar=metavar, help=what)
-
-    verb = _verb(verbs, "fill-mask", _fill_mask, "predict the words at [MASK] (RoBERTa: <mask>)")
-    _add_model(verb)
-    verb.add_argument("--top-k", type=int, default=5, metavar="K", help="default: %(default)s")
-    verb.add_argument("text", nargs="+", metavar="TEXT", help='e.g. "Paris is in [MASK]."')
-    return parser
-
-
-def _verb(
-    verbs: argparse._SubParsersAction, name: str, run: object, what: str
-) -> argparse.ArgumentParser:
-    verb = verbs.add_parser(name, help=what, description=what[0].upper() + what[1:] + ".")
-    verb.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    verb.set_defaults(run=run)
-    return verb
-
-
-def _add_model(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument(
-        "--model",
-        required=True,
-        metavar="DIR",
-        help="a model folder, hf://OWNER/NAME[@REVISION] or keras_nlp://NAME",
-    )
-
-
-def _add_text(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument(
-        "--text",
-        required=True,
-        nargs="+",
-        metavar="PATH",
-        help=".txt or .jsonl, plain, .gz or .xz; globs; tfds:NAME; sample:train, sample:validation",
-    )
-
-
-def _add_resume(verb: argparse.ArgumentParser) -> None:
-    group = verb.add_mutually_exclusive_group()
-    for flag, value, what in (
-        ("--resume", "auto", "go on with the run that is there, if any"),
-        ("--overwrite", "overwrite", "delete the run that is there"),
-    ):
-        group.add_argument(flag, dest="resume", action="store_const", const=value, help=what)
 
 
 def _quickstart(options: argparse.Namespace) -> None:
@@ -273,12 +128,35 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _export(options: argparse.Namespace) -> None:
+    if options.format not in FORMATS:
+        raise UserError(f"--format {options.format!r}: use one of {', '.join(FORMATS)}")
     _start_tensorflow()
-    from tf_distilbert.keras_nlp_export import export_keras_nlp
-    from tf_distilbert.model_folder import load_model
+    from tf_distilbert.export.exporter import export
 
-    export_keras_nlp(load_model(options.model), Path(options.output))
-    print(f"{options.output}: a keras-nlp preset")
+    names = ("task", "precision", "name", "version", "long_texts", "max_length", "top_k")
+    names += ("batching", "calibration")
+    folder, found = export(
+        options.model,
+        options.format,
+        options.output,
+        **{name: getattr(options, name) for name in names},
+    )
+    print(
+        f"{folder}: {found.size / 1e6:.1f} MB, {found.milliseconds:.1f} ms for a short text, "
+        f"largest difference to the model {found.largest_difference:.2g} "
+        f"(outputs up to {found.largest_output:.3g})"
+    )
+
+
+def _predict(options: argparse.Namespace) -> None:
+    from tf_distilbert.prediction_requests import read_requests
+
+    requests = read_requests(options.text, options.question, options.text_pair)
+    _start_tensorflow()
+    from tf_distilbert.prediction import Predictor
+
+    for answer in Predictor(options.model, options.task).predict(requests):
+        print(json.dumps(answer, ensure_ascii=False))
 
 
 def _benchmark(options: argparse.Namespace) -> None:
@@ -307,3 +185,17 @@ def _start_tensorflow() -> None:
     from tf_distilbert.runtime import import_tensorflow
 
     import_tensorflow()
+
+
+_VERBS = {
+    "quickstart": _quickstart,
+    "vocab": _vocab,
+    "prepare": _prepare,
+    "evaluate": _evaluate,
+    "export": _export,
+    "predict": _predict,
+    "benchmark": _benchmark,
+    "fill-mask": _fill_mask,
+    "pretrain": _pretrain,
+    "distill": _distill,
+}

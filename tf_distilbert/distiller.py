@@ -36,7 +36,7 @@ class Distiller(MaskedMeanTrainer):
 
     The teacher runs once a step without dropout and without gradient; it is no part of the
     distiller's weights and of no checkpoint. If it computes in bfloat16, a copy of it whose weights
-    are bfloat16, too, takes its place (`EncoderModel.held_in_compute_dtype`). The student runs
+    are bfloat16, too, takes its place (`EncoderModel.held_in`). The student runs
     once.
 
     Args:
@@ -87,7 +87,7 @@ class Distiller(MaskedMeanTrainer):
         _check_pair(teacher, student, weights)
         self.student = student
         if isinstance(teacher, MaskedLanguageModel):
-            teacher = teacher.held_in_compute_dtype()
+            teacher = teacher.held_in(teacher.compute_dtype)
         # A closure: as an attribute, or behind a property, Keras would save the teacher too.
         self._teacher = lambda: teacher
         self.temperature, self.chunk_size = temperature, chunk_size

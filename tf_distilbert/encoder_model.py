@@ -88,18 +88,21 @@ class EncoderModel(keras.Model):
         """What the constructor takes beside architecture and tokenizer."""
         return {}
 
-    def held_in_compute_dtype(self) -> Self:
+    def held_in(self, dtype: str) -> Self:
         """Copy a model that will not learn, its weights in the dtype that it computes in.
 
-        Under `mixed_bfloat16` that halves their memory, and no step has to cast them again.
+        That halves the memory of a model that computes in bfloat16, and no step has to cast.
+
+        Args:
+            dtype: ``float32`` or ``bfloat16``. Softmax and norms compute in float32 in either.
 
         Returns:
             The copy; the model itself if its weights have that dtype already.
         """
-        if self.variable_dtype == self.compute_dtype:
+        if self.variable_dtype == self.compute_dtype == dtype:
             return self
         policy = keras.config.dtype_policy()
-        keras.config.set_dtype_policy(self.compute_dtype)
+        keras.config.set_dtype_policy(dtype)
         try:
             copy = type(self)(self.architecture, tokenizer=self.tokenizer, **self._settings())
         finally:

@@ -55,13 +55,18 @@ def export_keras_nlp(model: MaskedLanguageModel, output: str | Path) -> None:
     output = Path(output)
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise UserError(f"{output}: exists already; choose another folder or remove it")
+    with whole_folder(output) as folder:
+        write_keras_nlp(model, folder)
+
+
+def write_keras_nlp(model: MaskedLanguageModel, folder: Path) -> None:
+    """Write the files of a keras-nlp preset into a folder; see `export_keras_nlp`."""
     family = _check_architecture(model.architecture)
     tokenizer = _make_tokenizer(model.tokenizer, family)
     task = _make_task(model, family, tokenizer)
-    with whole_folder(output) as folder:
-        task.save_to_preset(str(folder))
-        if isinstance(model.tokenizer, WordPieceTokenizer):
-            _keep_split_chinese(folder, model.tokenizer.split_chinese)
+    task.save_to_preset(str(folder))
+    if isinstance(model.tokenizer, WordPieceTokenizer):
+        _keep_split_chinese(folder, model.tokenizer.split_chinese)
 
 
 def _check_architecture(architecture: Architecture) -> str:

@@ -97,6 +97,8 @@ class KerasNlpMaskedLanguageModel(keras.Model):
         UserError: the tokenizer's vocabulary is not the model's.
     """
 
+    task = "masked_lm"
+
     def __init__(self, task: "keras_nlp.models.MaskedLM", **kwargs) -> None:
         super().__init__(**kwargs)
         backbone = task.backbone

@@ -62,7 +62,9 @@ def load_model(path: str | Path) -> MaskedLanguageModel | KerasNlpMaskedLanguage
     return model
 
 
-def load_task_model(path: str | Path, task: str | None = None) -> EncoderModel:
+def load_task_model(
+    path: str | Path, task: str | None = None
+) -> EncoderModel | KerasNlpMaskedLanguageModel:
     """Load a model with the head that its folder has.
 
     Args:
@@ -75,8 +77,9 @@ def load_task_model(path: str | Path, task: str | None = None) -> EncoderModel:
             ``encoder`` can be had of any of them.
 
     Returns:
-        A `MaskedLanguageModel`, `SequenceClassifier`, `TokenClassifier`, `QuestionAnswerer` or
-        `EncoderModel` in float32 under the current Keras precision policy, its tokenizer attached.
+        A `MaskedLanguageModel` (of a keras-nlp preset as `load_model` gives it),
+        `SequenceClassifier`, `TokenClassifier`, `QuestionAnswerer` or `EncoderModel` in float32
+        under the current Keras precision policy, its tokenizer attached.
 
     Raises:
         UserError: as `load_model`; the folder has not the head of the task.
@@ -92,9 +95,10 @@ def load_task_model(path: str | Path, task: str | None = None) -> EncoderModel:
         if task == "encoder":
             encoder, tokenizer = load_preset_encoder(path)
             return _around(encoder, tokenizer)
+        if task in (None, "masked_lm"):
+            return load_preset(path)
         raise UserError(
-            f"{path}: a keras-nlp preset has no head of ours; give a Hugging Face folder, or "
-            "--task encoder"
+            f"{path}: a keras-nlp preset is read for masked_lm or encoder alone, not for {task}"
         )
     folder = resolve_folder(path)
     architecture, tensors, tokenizer = _read(folder)

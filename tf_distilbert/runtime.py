@@ -104,3 +104,10 @@ def has_bfloat16() -> bool:
         words = Path("/proc/cpuinfo").read_text().split()
         return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(words)
     return False
+
+
+def usable_cores() -> int:
+    """Count the cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -31,12 +31,13 @@ from tf_distilbert.data.pipeline import (
 from tf_distilbert.data.records import Records
 from tf_distilbert.data.row_packing import PackedRecords
 from tf_distilbert.distiller import Distiller
-from tf_distilbert.logs import RunLog
+from tf_distilbert.logs import RunLog, read_log
 from tf_distilbert.masked_language_model import MaskedLanguageModel
 from tf_distilbert.model_folder import load_model, save_model
 from tf_distilbert.monitor import Monitor
 from tf_distilbert.optimization import AdamW, WarmupThenDecay
 from tf_distilbert.pretrainer import MaskedLMPretrainer
+from tf_distilbert.provenance import write_provenance
 from tf_distilbert.run_data import load_data, load_or_learn_vocabulary
 from tf_distilbert.run_directory import RunDirectory
 from tf_distilbert.student import build_student
@@ -73,7 +74,7 @@ def distill(config: DistillConfig, console: Console | None = None) -> Path:
     records, held_out = load_data(config.data, student.tokenizer, run.data)
     run.create(config)
     _train(distiller, records, held_out, config, run, console)
-    return _finish(student, run, console)
+    return _finish(student, config, run, console)
 
 
 @runtime.kept_precision()
@@ -102,7 +103,7 @@ def pretrain(config: PretrainConfig, console: Console | None = None) -> Path:
     run.create(config)
     trainer = MaskedLMPretrainer(model, micro_batches=config.train.micro_batches)
     _train(trainer, records, held_out, config, run, console)
-    return _finish(model, run, console)
+    return _finish(model, config, run, console)
 
 
 def _train(
@@ -182,8 +183,16 @@ def _validation(held_out: Records | None, config: TrainConfig) -> object:
     )
 
 
-def _finish(model: MaskedLanguageModel, run: RunDirectory, console: Console) -> Path:
+def _finish(
+    model: MaskedLanguageModel,
+    config: DistillConfig | PretrainConfig,
+    run: RunDirectory,
+    console: Console,
+) -> Path:
     save_model(model, run.model, overwrite=True)
+    verb = "distill" if isinstance(config, DistillConfig) else "pretrain"
+    validations = read_log(run.path, "validation")
+    write_provenance(run.model, verb, asdict(config), validations[-1] if validations else None)
     console.print(f"the model is in {run.model}")
     return run.model
 

@@ -13,7 +13,7 @@ from typing import Any
 from tf_distilbert.architecture import Architecture
 from tf_distilbert.assets import asset
 from tf_distilbert.benchmark.competitor import Competitor, choose
-from tf_distilbert.benchmark.machine import describe_machine, usable_cores
+from tf_distilbert.benchmark.machine import describe_machine
 from tf_distilbert.benchmark.report import (
     check_json_path,
     number_text,
@@ -24,6 +24,7 @@ from tf_distilbert.benchmark.report import (
 from tf_distilbert.benchmark.step import BERT_BASE, half_of
 from tf_distilbert.benchmark.timing import Measurement, measure
 from tf_distilbert.errors import UserError
+from tf_distilbert.runtime import usable_cores
 from tf_distilbert.sample.corpus import sample_text
 
 _SAMPLE_BYTES, _QUICK_SAMPLE_BYTES = 8_000_000, 2_000_000

@@ -6,6 +6,8 @@ import platform
 from pathlib import Path
 from typing import Any
 
+from tf_distilbert.runtime import usable_cores
+
 PACKAGES = (
     *("tf_distilbert", "tensorflow", "keras", "keras-nlp", "tensorflow-text", "numpy"),
     *("torch", "transformers", "tokenizers", "onnxruntime"),
@@ -28,13 +30,6 @@ def describe_machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "versions": {name: _version(name) for name in PACKAGES},
     }
-
-
-def usable_cores() -> int:
-    """Count the cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def available_memory() -> int | None:

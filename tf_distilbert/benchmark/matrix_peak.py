@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 from tf_distilbert.benchmark.competitor import Competitor
-from tf_distilbert.benchmark.machine import usable_cores
 from tf_distilbert.benchmark.worker_process import WorkerFailure, WorkerProcess
+from tf_distilbert.runtime import usable_cores
 
 SIZES, QUICK_SIZES = (2048, 4096), (2048,)
 PRECISIONS = ("float32", "bfloat16")

@@ -8,8 +8,8 @@ from typing import Any
 import onnxruntime
 import torch
 
-from tf_distilbert.benchmark.machine import usable_cores
 from tf_distilbert.benchmark.torch_models import encoder, encoder_inputs
+from tf_distilbert.runtime import usable_cores
 
 
 def inference(

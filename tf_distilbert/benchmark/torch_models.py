@@ -16,7 +16,7 @@ import transformers
 
 from tf_distilbert.architecture import Architecture
 from tf_distilbert.benchmark.batch import IGNORED, labels_of, random_batch
-from tf_distilbert.benchmark.machine import usable_cores
+from tf_distilbert.runtime import usable_cores
 
 F = torch.nn.functional
 TEMPERATURE, WEIGHTS = 2.0, {"distillation": 5.0, "mlm": 2.0, "cosine": 1.0}

@@ -6,7 +6,7 @@ from tempfile import TemporaryDirectory
 import tensorflow as tf
 
 from tf_distilbert.encoder_model import EncoderModel
-from tf_distilbert.errors import UserError
+from tf_distilbert.export.description import write_description
 from tf_distilbert.export.model_function import input_specs, model_function
 from tf_distilbert.export.warm_up import write_warm_up_requests
 from tf_distilbert.serving.service import Service
@@ -21,28 +21,28 @@ class ServedModule(tf.Module):
 
     Args:
         model: computes; its dtype is the export's.
-        service: answers texts with it.
-        tokenizer_files: the tokenizer's own, to be put among the assets for clients that tokenise
+        service: says how texts are answered.
+        files: become assets: the tokenizer's and ``metadata.json``, for clients that tokenise
             themselves.
 
     Attributes:
         functions: signature to function.
     """
 
-    def __init__(self, model: EncoderModel, service: Service, tokenizer_files: list[Path]) -> None:
+    def __init__(self, model: EncoderModel, service: Service, files: list[Path]) -> None:
         super().__init__()
         # TensorFlow Serving's loader finds variables by the names under which a module holds
         # them, and does not look into Keras's own (tensorflow#72963).
         self.weights = [variable.value for variable in model.variables]
-        self.assets = [tf.saved_model.Asset(str(path)) for path in tokenizer_files]
+        self.assets = [tf.saved_model.Asset(str(path)) for path in files]
         served = service.model
-        specs = {TOKEN_IDS: input_specs(served)}
         run = model_function(model, served)
-        functions = {TOKEN_IDS: lambda **inputs: {served.output_name: run(**inputs)}}
+        specs = {TOKEN_IDS: input_specs(served)}
+        functions = {TOKEN_IDS: lambda **inputs: {served.output_name: run(inputs)}}
         if isinstance(served.tokenizer, WordPieceTokenizer):
             for name, texts in service.signatures.items():
                 specs[name] = {text: tf.TensorSpec([None], tf.string, text) for text in texts}
-                functions[name] = service.answer
+                functions[name] = service.with_run(run).answer
         else:
             # The tokenizer runs outside of graphs alone; servers look for this name, too.
             specs["serving_default"] = specs[TOKEN_IDS]
@@ -57,17 +57,30 @@ def write_saved_model(model: EncoderModel, service: Service, folder: Path) -> No
     """Write a SavedModel with warm-up requests, in TensorFlow Serving's layout.
 
     Args:
-        model: computes; its dtype is the export's.
-        service: answers texts with it; decides about long texts.
-        folder: of the version; it must not exist.
+        model: computes; its dtype is the export's, see `EncoderModel.held_in`.
+        service: says how texts are answered.
+        folder: of the version.
 
     Raises:
         UserError: it cannot be written.
     """
-    if model.tokenizer is None:
-        raise UserError("the model has no tokenizer; set model.tokenizer first")
     with TemporaryDirectory() as temporary:
-        model.tokenizer.save(Path(temporary), model.architecture.max_positions)
+        facts = {"format": "saved_model", "precision": model.compute_dtype}
+        write_description(Path(temporary), service.model, **facts)
         module = ServedModule(model, service, sorted(Path(temporary).iterdir()))
         tf.saved_model.save(module, str(folder), signatures=module.functions)
     write_warm_up_requests(folder, module.functions)
+
+
+def batching_parameters(max_batch_size: int) -> str:
+    """Give a file for TensorFlow Serving's ``--batching_parameters_file``.
+
+    Args:
+        max_batch_size: texts that go through the model together.
+    """
+    return (
+        f"max_batch_size {{ value: {max_batch_size} }}\n"
+        "batch_timeout_micros { value: 2000 }\n"
+        # Rows of ids of different lengths are padded with 0: [PAD], and 0 in the padding mask.
+        "pad_variable_length_inputs: true\n"
+    )

@@ -1,7 +1,8 @@
 """What all services have in common: a model to run, texts to cut up, windows to run it on."""
 
 from collections.abc import Callable, Mapping
-from typing import ClassVar
+from copy import copy
+from typing import ClassVar, Self
 
 import tensorflow as tf
 
@@ -51,6 +52,12 @@ class Service:
         self.overlap = None
         if long_texts == "window":
             self.overlap = (model.max_length - SPECIAL_TOKENS) // 4
+
+    def with_run(self, run: Run) -> Self:
+        """Give the same service with another model to run."""
+        other = copy(self)
+        other.run = run
+        return other
 
     def answer(self, **texts: tf.Tensor) -> dict[str, tf.Tensor]:
         """Answer a batch.

@@ -1,0 +1,200 @@
+"""``export``: a model in, a checked export with its model card out."""
+
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tf_distilbert.atomic_writes import whole_folder, write_atomically
+from tf_distilbert.encoder_model import EncoderModel
+from tf_distilbert.errors import UserError, explain_write_errors
+from tf_distilbert.export import formats, litert_example
+from tf_distilbert.export.formats import PRECISIONS
+from tf_distilbert.export.model_card import FILE as CARD
+from tf_distilbert.export.model_card import model_card
+from tf_distilbert.export.model_function import model_function
+from tf_distilbert.export.saved_model import batching_parameters
+from tf_distilbert.export.saved_model_session import SavedModelSession
+from tf_distilbert.export.usage import usage
+from tf_distilbert.export.verification import (
+    KERAS_NLP_TOLERANCE,
+    TOLERANCES,
+    RawRun,
+    Verification,
+    verify,
+    verify_texts,
+)
+from tf_distilbert.model_folder import load_task_model, resolve_folder
+from tf_distilbert.serving.served_model import ServedModel
+from tf_distilbert.serving.service import Run, Service
+from tf_distilbert.serving.services import SERVICES
+from tf_distilbert.tokenization.word_piece import WordPieceTokenizer
+
+_WRITE: dict[str, Callable[..., RawRun]] = {
+    "saved_model": formats.as_saved_model,
+    "litert": formats.as_litert,
+    "onnx": formats.as_onnx,
+    "openvino": formats.as_openvino,
+    "keras_nlp": formats.as_keras_nlp,
+}
+
+SAVED_MODELS = "saved_models"
+"""Where SavedModels go by default."""
+
+LITERT_LENGTH = 128
+"""Tokens of a row in a LiteRT file by default."""
+
+BATCHING = "batching_parameters.txt"
+
+
+def export(
+    model: str | Path | EncoderModel,
+    format_name: str,
+    output: str | Path | None = None,
+    *,
+    task: str | None = None,
+    precision: str = "float32",
+    name: str | None = None,
+    version: int = 1,
+    long_texts: str | None = None,
+    max_length: int | None = None,
+    top_k: int = 5,
+    batching: int | None = None,
+    calibration: Sequence[str] | None = None,
+) -> tuple[Path, Verification]:
+    """Write a model in another format, run what was written, and compare.
+
+    Args:
+        model: what `load_task_model` takes; or a model with its tokenizer.
+        format_name: ``saved_model`` (for TensorFlow Serving), ``litert``, ``onnx``, ``openvino``
+            or ``keras_nlp``.
+        output: a new folder; of a SavedModel the one that its name is put in, by default
+            ``saved_models``.
+        task: the head to be used; see `load_task_model`.
+        precision: what `PRECISIONS` has for the format: ``float32``; ``bfloat16`` or ``float16``
+            weights; ``int8`` weights; ``full_int8``: activations, too.
+        name: of a SavedModel, under which a server knows it; by default the model folder's.
+        version: of a SavedModel; one that is there is not touched.
+        long_texts: ``cut`` or ``window``, see `Service`; by default ``window`` for question
+            answering and ``cut`` else. A SavedModel keeps it.
+        max_length: tokens that the model reads at once; by default all its positions, in a LiteRT
+            file, whose rows all have this length, `LITERT_LENGTH`.
+        top_k: words for each mask, of a masked language model's SavedModel.
+        batching: write a file for the server, too, by which it puts up to so many requests
+            together.
+        calibration: sources of text, as `read_blocks` takes them, for ``full_int8``.
+
+    Returns:
+        The folder of the export, and how it compares with the model.
+
+    Raises:
+        UserError: model, format, options or output are at fault; a package is missing; or the
+            written files do not give the model's answers. Nothing is left of a failed export.
+
+    Example:
+        >>> folder, found = tf_distilbert.export("runs/mini/model", "saved_model", version=3)
+        >>> found.largest_difference < 1e-4
+        True
+    """
+    _check_options(format_name, precision, version, batching, calibration)
+    source = None if isinstance(model, EncoderModel) else model
+    if output is None and format_name != "saved_model":
+        raise UserError(f"--format {format_name} needs --output: a new folder")
+    if source is not None:
+        model = load_task_model(source, task)
+    if not isinstance(model, EncoderModel):
+        raise UserError(f"{source}: is a keras-nlp preset, which keras-nlp's own export() writes")
+    if format_name == "litert":
+        max_length = max_length or min(LITERT_LENGTH, model.architecture.max_positions)
+    service = _service(ServedModel.of(model, max_length), model, long_texts, top_k)
+    folder = Path(output or SAVED_MODELS)
+    if format_name == "saved_model":
+        name = name or _name(source)
+        folder = folder / name / str(version)
+    _check_free(folder)
+    extra: dict[str, Any] = {"calibration": calibration} if calibration else {}
+    with whole_folder(folder) as partial:
+        run = _WRITE[format_name](model, service, partial, precision, **extra)
+        found = verify(
+            service.model, _as_raw(service.run), run, partial, _tolerance(format_name, precision)
+        )
+        if format_name == "saved_model" and isinstance(model.tokenizer, WordPieceTokenizer):
+            verify_texts(service, SavedModelSession(partial), TOLERANCES[precision])
+        if format_name == "litert" and isinstance(model.tokenizer, WordPieceTokenizer):
+            shutil.copyfile(litert_example.__file__, partial / "example.py")
+        where = folder.parent if format_name == "saved_model" else folder
+        card = model_card(
+            model,
+            service,
+            None if source is None else resolve_folder(source),
+            format_name,
+            precision,
+            found,
+            usage(format_name, service.model, where, name or folder.name),
+        )
+        (partial / CARD).write_text(card, encoding="utf-8")
+    if batching:
+        write_atomically(folder.parent / BATCHING, batching_parameters(batching).encode())
+    return folder, found
+
+
+def _check_options(
+    format_name: str,
+    precision: str,
+    version: int,
+    batching: int | None,
+    calibration: Sequence[str] | None,
+) -> None:
+    if format_name not in PRECISIONS:
+        raise UserError(f"--format {format_name!r}: use one of {', '.join(PRECISIONS)}")
+    if precision not in PRECISIONS[format_name]:
+        raise UserError(
+            f"--precision {precision}: {format_name} can be {', '.join(PRECISIONS[format_name])}"
+        )
+    if version < 1:
+        raise UserError(f"--version is {version}; servers know whole numbers from 1 on")
+    if batching is not None and (batching < 1 or format_name != "saved_model"):
+        raise UserError(f"--batching {batching}: 1 or more, with --format saved_model")
+    if (precision == "full_int8") != bool(calibration):
+        raise UserError(
+            "--calibration: full_int8 needs text from which it learns the ranges of numbers"
+            if not calibration
+            else f"--calibration goes with --precision full_int8, not {precision}"
+        )
+
+
+def _service(
+    served: ServedModel, model: EncoderModel, long_texts: str | None, top_k: int
+) -> Service:
+    options: dict[str, Any] = {"top_k": top_k} if served.task == "masked_lm" else {}
+    if long_texts is not None:
+        options["long_texts"] = long_texts
+    return SERVICES[served.task](served, model_function(model, served), **options)
+
+
+def _as_raw(run: Run) -> RawRun:
+    return lambda inputs: np.asarray(run({n: tf.constant(v) for n, v in inputs.items()}))
+
+
+def _tolerance(format_name: str, precision: str) -> float:
+    return KERAS_NLP_TOLERANCE if format_name == "keras_nlp" else TOLERANCES[precision]
+
+
+def _name(source: str | Path | None) -> str:
+    """The name of a model: its folder's; of a run's ``model`` the run's."""
+    if source is None:
+        raise UserError("--name: give the name under which a server shall know the model")
+    path = Path(str(source).partition("@")[0])
+    folder = path.absolute().parent if path.name == "model" else path
+    return folder.name or "model"
+
+
+def _check_free(folder: Path) -> None:
+    """See, before anything takes time, that the output is free and can be written."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"{folder}: exists already; choose another --output or --version")
+    with explain_write_errors(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,57 @@
+"""Any number of rows, on a file that takes one row of one length."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from tf_distilbert.export.verification import RawRun
+
+
+class FixedShapeRun:
+    """Runs rows one by one, padded to the length that the file has.
+
+    Args:
+        run: takes int32 [1, length] by name, ``mask_positions`` [1, slots].
+        length: tokens of a row.
+        slots: positions to predict at once; 0 where none are asked for.
+    """
+
+    def __init__(self, run: RawRun, length: int, slots: int) -> None:
+        self._run, self._length, self._slots = run, length, slots
+
+    def __call__(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Run rows of at most ``length`` tokens: int32 [W, S] by name; ``mask_positions`` [W, P].
+
+        Padding is what is beyond S: ``padding_mask`` is 0 there.
+        """
+        rows = dict(inputs)
+        positions = rows.pop("mask_positions", None)
+        real = rows["token_ids"].shape[1]
+        rows = {
+            name: np.pad(values, ((0, 0), (0, self._length - real)))
+            for name, values in rows.items()
+        }
+        outputs = []
+        for i in range(max(1, len(rows["token_ids"]))):  # of no row, one tells the shape
+            row = {name: _one(values, i) for name, values in rows.items()}
+            if positions is None:
+                outputs.append(self._run(row)[0])
+            else:
+                outputs.append(self._predict(row, _one(positions, i)[0]))
+        result = np.stack(outputs)[: len(inputs["token_ids"])]
+        whole_row = positions is None and result.ndim == 3
+        return result[:, :real] if whole_row else result
+
+    def _predict(self, row: dict[str, np.ndarray], positions: np.ndarray) -> np.ndarray:
+        """Predict at any number of positions, some at a time."""
+        groups = []
+        for begin in range(0, max(1, len(positions)), self._slots):
+            group = np.zeros((1, self._slots), np.int32)
+            some = positions[begin : begin + self._slots]
+            group[0, : len(some)] = some
+            groups.append(self._run(row | {"mask_positions": group})[0][: len(some)])
+        return np.concatenate(groups)
+
+
+def _one(values: np.ndarray, i: int) -> np.ndarray:
+    return values[i : i + 1] if len(values) else np.zeros((1, *values.shape[1:]), np.int32)

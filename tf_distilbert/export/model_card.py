@@ -1,0 +1,136 @@
+"""``README.md`` beside an export: what it is, where it comes from, how to call it."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tf_distilbert.encoder_model import EncoderModel
+from tf_distilbert.export.verification import Verification
+from tf_distilbert.provenance import read_provenance
+from tf_distilbert.serving.service import Service
+from tf_distilbert.version import __version__
+
+FILE = "README.md"
+
+# Names of a Hugging Face model card's fields that an export inherits.
+_INHERITED = ("license", "license_name", "license_link", "language", "datasets", "base_model")
+
+_UNKNOWN = "unknown"
+
+
+def model_card(
+    model: EncoderModel,
+    service: Service,
+    source: Path | None,
+    format_name: str,
+    precision: str,
+    verification: Verification,
+    call: str,
+) -> str:
+    """Write a model card in Hugging Face's form, the fields in YAML at its top.
+
+    Args:
+        model: what was exported.
+        service: how texts are answered.
+        source: the model's folder, whose own card and ``provenance.json`` are read; None for a
+            model that is in no folder.
+        format_name: as ``--format`` takes it.
+        precision: as ``--precision`` takes it.
+        verification: what the check of the files found.
+        call: how to use the export, in Markdown.
+    """
+    fields = _fields_of(source / FILE) if source else {}
+    provenance = read_provenance(source) if source else {}
+    fields = {
+        # Whoever publishes the export must say it; nothing may be assumed.
+        "license": fields.pop("license", _UNKNOWN),
+        **fields,
+        "library_name": "tf_distilbert",
+        "tags": [model.architecture.family, service.model.task, format_name],
+    }
+    if provenance.get("teacher"):
+        fields.setdefault("base_model", str(provenance["teacher"]))
+    parts = [
+        f"---\n{yaml.safe_dump(fields, sort_keys=False, allow_unicode=True)}---\n",
+        f"# {_title(model, source)}, exported as {format_name}\n",
+        _table(_facts(model, service, format_name, precision, verification)),
+        "## Where it comes from\n",
+        _origin(provenance, source),
+        "## Measured quality\n",
+        _quality(provenance),
+        "## How to call it\n",
+        call.rstrip() + "\n",
+        f"Written by tf_distilbert {__version__}.\n",
+    ]
+    return "\n".join(parts)
+
+
+def _title(model: EncoderModel, source: Path | None) -> str:
+    return source.resolve().name if source else type(model).__name__
+
+
+def _facts(
+    model: EncoderModel,
+    service: Service,
+    format_name: str,
+    precision: str,
+    verification: Verification,
+) -> dict[str, Any]:
+    architecture, served = model.architecture, service.model
+    facts = {
+        "task": served.task,
+        "architecture": f"{architecture.family}, {architecture.num_layers} layers, "
+        f"{architecture.hidden_size} wide, {architecture.num_heads} heads",
+        "parameters": f"{model.count_params():,}",
+        "vocabulary": f"{architecture.vocabulary_size:,} tokens",
+        "tokens at once": served.max_length,
+        "longer texts": "read in windows" if service.overlap is not None else "cut",
+        "precision": precision,
+        "size": f"{verification.size / 1e6:.1f} MB",
+        "largest difference to the Keras model": f"{verification.largest_difference:.2g} "
+        f"(outputs up to {verification.largest_output:.3g})",
+        "latency of one short text, where it was exported": f"{verification.milliseconds:.1f} ms",
+    }
+    if served.labels:
+        facts["labels"] = ", ".join(served.labels)
+    return facts
+
+
+def _origin(provenance: dict[str, Any], source: Path | None) -> str:
+    if not provenance:
+        where = f"the folder `{source}`" if source else "a model in memory"
+        return f"Exported from {where}, which does not say how it was trained.\n"
+    facts = {"made by": provenance.get("made_by", _UNKNOWN)}
+    if provenance.get("teacher"):
+        facts["distilled from"] = provenance["teacher"]
+    facts["text"] = ", ".join(map(str, provenance.get("text") or [_UNKNOWN]))
+    return _table(facts)
+
+
+def _quality(provenance: dict[str, Any]) -> str:
+    figures = {
+        name: f"{value:.4g}"
+        for name, value in (provenance.get("validation") or {}).items()
+        if isinstance(value, float) and name != "time"
+    }
+    if not figures:
+        return "None is known of it. Measure it before you rely on it.\n"
+    return "On the held-out text of its training:\n\n" + _table(figures)
+
+
+def _table(facts: dict[str, Any]) -> str:
+    rows = "".join(f"| {name} | {value} |\n" for name, value in facts.items())
+    return f"| | |\n|---|---|\n{rows}"
+
+
+def _fields_of(path: Path) -> dict[str, Any]:
+    """The inherited fields of a card's YAML; none where there is no card, or it is no YAML."""
+    try:
+        head, fields, _ = path.read_text(encoding="utf-8").split("---\n", 2)
+        content = {} if head.strip() else yaml.safe_load(fields)
+    except (OSError, UnicodeDecodeError, ValueError, yaml.YAMLError):
+        return {}
+    if not isinstance(content, dict):
+        return {}
+    return {name: content[name] for name in _INHERITED if name in content}

@@ -1,0 +1,44 @@
+"""Where a model comes from: written beside it by the run that made it, read by its exports."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tf_distilbert.atomic_writes import write_atomically
+from tf_distilbert.json_file import read_json
+from tf_distilbert.version import __version__
+
+FILE = "provenance.json"
+
+
+def write_provenance(
+    folder: Path, verb: str, settings: Mapping[str, Any], validation: Mapping[str, Any] | None
+) -> None:
+    """Write what made a model.
+
+    Args:
+        folder: the model's.
+        verb: of the command line: ``distill`` or ``pretrain``.
+        settings: the whole configuration.
+        validation: the last figures on held-out text, if there was any.
+    """
+    content = {
+        "made_by": f"tf_distilbert {__version__} {verb}",
+        "teacher": settings.get("teacher"),
+        "text": settings["data"]["text"],
+        "validation": dict(validation or {}),
+        "settings": dict(settings),
+    }
+    text = json.dumps(content, indent=2, ensure_ascii=False, default=str) + "\n"
+    write_atomically(folder / FILE, text.encode())
+
+
+def read_provenance(folder: Path) -> dict[str, Any]:
+    """Give what `write_provenance` wrote; nothing of a model that came from elsewhere.
+
+    Raises:
+        UserError: the file is broken.
+    """
+    path = folder / FILE
+    return read_json(path) if path.exists() else {}
