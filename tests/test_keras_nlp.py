@@ -382,7 +382,7 @@ def test_a_loaded_preset_is_saved_as_keras_nlp_saves(tmp_path):
     model = load_preset(tmp_path / "preset")
     with pytest.raises(UserError, match=r"model\.task"):
         save_model(model, tmp_path / "model")
-    model.task().save_to_preset(str(tmp_path / "again"))
+    model.keras_nlp_task().save_to_preset(str(tmp_path / "again"))
     for ours, theirs in zip(model.weights, load_preset(tmp_path / "again").weights, strict=True):
         np.testing.assert_array_equal(ours.numpy(), theirs.numpy())
 

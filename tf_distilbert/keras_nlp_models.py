@@ -148,7 +148,7 @@ class KerasNlpMaskedLanguageModel(keras.Model):
         transformed = self.head._intermediate_layer_norm(self.head._intermediate_dense(hidden))
         return Projection(transformed, self.head.token_embedding.embeddings, self.head._bias)
 
-    def task(self) -> "keras_nlp.models.MaskedLM":
+    def keras_nlp_task(self) -> "keras_nlp.models.MaskedLM":
         """Give the keras-nlp model that this wraps, e.g. to save it as a preset."""
         return self._task()
 

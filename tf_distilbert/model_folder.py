@@ -193,12 +193,14 @@ def save_model(model: EncoderModel, path: str | Path, *, overwrite: bool = False
         overwrite: replace what is there.
 
     Raises:
-        UserError: the model is keras-nlp's, which ``task().save_to_preset(...)`` saves; it has no
+        UserError: the model is keras-nlp's, which ``keras_nlp_task().save_to_preset(...)`` saves; it has no
             tokenizer, or another's; the folder exists and is not empty, or cannot be written.
     """
     path = Path(path)
     if not isinstance(model, EncoderModel):
-        raise UserError("a keras-nlp model is saved by model.task().save_to_preset(FOLDER)")
+        raise UserError(
+            "a keras-nlp model is saved by model.keras_nlp_task().save_to_preset(FOLDER)"
+        )
     if path.exists() and not overwrite and (not path.is_dir() or any(path.iterdir())):
         raise UserError(f"{path}: exists already; choose another folder or remove it")
     if model.tokenizer is None:
