@@ -193,8 +193,9 @@ def save_model(model: EncoderModel, path: str | Path, *, overwrite: bool = False
         overwrite: replace what is there.
 
     Raises:
-        UserError: the model is keras-nlp's, which ``keras_nlp_task().save_to_preset(...)`` saves; it has no
-            tokenizer, or another's; the folder exists and is not empty, or cannot be written.
+        UserError: the model is keras-nlp's, which ``keras_nlp_task().save_to_preset(...)`` saves;
+            it has no tokenizer, or another's; the folder exists and is not empty, or cannot be
+            written.
     """
     path = Path(path)
     if not isinstance(model, EncoderModel):
