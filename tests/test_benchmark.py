@@ -247,7 +247,10 @@ def test_inference_runs_on_tiny_models(tmp_path, monkeypatch):
     result = benchmark_inference(
         quick=True,
         json_path=str(path),
-        only=["ours-student-float32", "ours-teacher-bfloat16", "keras-nlp-teacher-float32"],
+        only=[
+            *("ours-student-float32", "ours-teacher-bfloat16", "keras-nlp-teacher-float32"),
+            *("ours-exported-bfloat16", "keras-nlp-exported-float32"),
+        ],
         batch_size=2,
         sequence_length=16,
         rounds=1,

@@ -33,21 +33,33 @@ def inference_competitors(
 ) -> list[Competitor]:
     """List who takes part; a variant is one line."""
     models = {"teacher": teacher, "student": student}
-    torch = ("torch", "transformers")
+    torch, onnx = ("torch", "transformers"), ("tf2onnx", "onnx", "onnxruntime")
     listed = []
-    for name, module, model, precision, needs in (
-        ("ours-teacher-float32", "our_models", "teacher", "float32", ()),
-        ("ours-student-float32", "our_models", "student", "float32", ()),
-        ("ours-teacher-bfloat16", "our_models", "teacher", "bfloat16", ()),
-        ("ours-student-bfloat16", "our_models", "student", "bfloat16", ()),
-        ("pytorch-teacher-float32", "torch_models", "teacher", "float32", torch),
-        ("pytorch-student-float32", "torch_models", "student", "float32", torch),
-        ("pytorch-teacher-bfloat16", "torch_models", "teacher", "bfloat16", torch),
-        ("pytorch-student-bfloat16", "torch_models", "student", "bfloat16", torch),
-        ("keras-nlp-teacher-float32", "keras_nlp_steps", "teacher", "float32", ()),
-        ("keras-nlp-student-float32", "keras_nlp_steps", "student", "float32", ()),
+    for name, workload, model, precision, needs in (
+        ("ours-teacher-float32", "our_models:inference", "teacher", "float32", ()),
+        ("ours-student-float32", "our_models:inference", "student", "float32", ()),
+        ("ours-teacher-bfloat16", "our_models:inference", "teacher", "bfloat16", ()),
+        ("ours-student-bfloat16", "our_models:inference", "student", "bfloat16", ()),
+        ("ours-exported-float32", "exported_models:inference", "student", "float32", ()),
+        ("ours-exported-bfloat16", "exported_models:inference", "student", "bfloat16", ()),
+        ("ours-onnx-float32", "exported_models:onnx_inference", "student", "float32", onnx),
+        ("ours-onnx-int8", "exported_models:onnx_inference", "student", "int8", onnx),
+        ("pytorch-teacher-float32", "torch_models:inference", "teacher", "float32", torch),
+        ("pytorch-student-float32", "torch_models:inference", "student", "float32", torch),
+        ("pytorch-teacher-bfloat16", "torch_models:inference", "teacher", "bfloat16", torch),
+        ("pytorch-student-bfloat16", "torch_models:inference", "student", "bfloat16", torch),
+        ("keras-nlp-teacher-float32", "keras_nlp_steps:inference", "teacher", "float32", ()),
+        ("keras-nlp-student-float32", "keras_nlp_steps:inference", "student", "float32", ()),
         (
-            *("onnxruntime-student-float32", "onnx_models", "student", "float32"),
+            *("keras-nlp-exported-float32", "exported_models:keras_nlp_inference"),
+            *("student", "float32", ()),
+        ),
+        (
+            *("keras-nlp-exported-bfloat16", "exported_models:keras_nlp_inference"),
+            *("student", "bfloat16", ()),
+        ),
+        (
+            *("onnxruntime-student-float32", "onnx_models:inference", "student", "float32"),
             (*torch, "onnx", "onnxruntime"),
         ),
     ):
@@ -57,7 +69,7 @@ def inference_competitors(
             "precision": precision,
         }
         facts = {"model": model, "precision": precision}
-        listed.append(Competitor(name, f"{module}:inference", arguments, needs, facts))
+        listed.append(Competitor(name, workload, arguments, needs, facts))
     return listed
 
 
@@ -145,7 +157,7 @@ def _entry(
     peak: dict[str, float],
 ) -> dict[str, Any]:
     cases = {}
-    model, of_peak = models[competitor.facts["model"]], peak[competitor.facts["precision"]]
+    model, of_peak = models[competitor.facts["model"]], peak.get(competitor.facts["precision"])
     for case, (rows, length) in shapes.items():
         quartiles = measurement.quartiles(case)
         flops = encoder_flops(model, rows * length, length)
