@@ -8,7 +8,7 @@ ROOT = Path(__file__).parent
 version = {}
 exec((ROOT / "tf_distilbert" / "version.py").read_text(encoding="utf-8"), version)
 
-TESTS = ["pytest>=8", "ruff>=0.9"]
+TESTS = ["pytest>=8", "ruff>=0.9", "hypothesis>=6.100"]
 # What other projects compute, to compare with; torch is needed by nothing else.
 PARITY = ["torch>=2.6", "transformers>=5.0"]
 # What is timed beside this project.
