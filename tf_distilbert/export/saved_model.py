@@ -40,9 +40,10 @@ class ServedModule(tf.Module):
         specs = {TOKEN_IDS: input_specs(served)}
         functions = {TOKEN_IDS: lambda **inputs: {served.output_name: run(inputs)}}
         if isinstance(served.tokenizer, WordPieceTokenizer):
+            own = service.with_run(run)
             for name, texts in service.signatures.items():
                 specs[name] = {text: tf.TensorSpec([None], tf.string, text) for text in texts}
-                functions[name] = service.with_run(run).answer
+                functions[name] = lambda **texts: own.answer(**texts)
         else:
             # The tokenizer runs outside of graphs alone; servers look for this name, too.
             specs["serving_default"] = specs[TOKEN_IDS]
@@ -78,9 +79,5 @@ def batching_parameters(max_batch_size: int) -> str:
     Args:
         max_batch_size: texts that go through the model together.
     """
-    return (
-        f"max_batch_size {{ value: {max_batch_size} }}\n"
-        "batch_timeout_micros { value: 2000 }\n"
-        # Rows of ids of different lengths are padded with 0: [PAD], and 0 in the padding mask.
-        "pad_variable_length_inputs: true\n"
-    )
+    # Rows of ids must have one length: the server would pad them with their first number.
+    return f"max_batch_size {{ value: {max_batch_size} }}\nbatch_timeout_micros {{ value: 2000 }}\n"

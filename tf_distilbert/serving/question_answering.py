@@ -22,7 +22,8 @@ class QuestionAnsweringService(Service):
 
     The answer is the stretch of at most `MAX_ANSWER_LENGTH` tokens whose logits of start and end
     have the largest sum: over all windows, each start in the window that shows most of what is
-    around it. No stretch is left out, where the usual lists of the 20 best starts and ends may.
+    around it. No stretch is left out, where the usual lists of the 20 best starts and ends may;
+    for windows overlap by two answers at least, unless that is more than half of them.
     """
 
     signatures: ClassVar = {"serving_default": ("question", "context")}
@@ -35,6 +36,8 @@ class QuestionAnsweringService(Service):
         length: int | None = None,
     ) -> None:
         super().__init__(model, run, long_texts, length)
+        if self.overlap is not None:
+            self.overlap = max(self.overlap, 2 * MAX_ANSWER_LENGTH - 2)
         self.max_question_length = min(MAX_QUESTION_LENGTH, pair_room(model) // 2)
 
     def answer(self, question: tf.Tensor, context: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -49,7 +52,7 @@ class QuestionAnsweringService(Service):
             - ``start`` and ``end``: int32 [B], the characters (Unicode code points) of the context
               that it is: ``context[start:end]`` in Python;
             - ``score``: float32 [B], the probability of this start among all starts times that of
-              this end among all ends;
+              this end among the ends of all windows;
             - ``no_answer``: float32 [B], for models that were trained with questions without an
               answer: the sum of the logits at the start token (the least of all windows') minus
               that of the answer. Above 0, or a threshold of your own: there is none.

@@ -11,6 +11,11 @@ SPECIAL_TOKENS = 2
 """Tokens beside the text: its start and its end."""
 
 
+def separators(family: str) -> int:
+    """Count the tokens between the two texts of a pair: BERT's one, RoBERTa's two."""
+    return 2 if family == "roberta" else 1
+
+
 @dataclass(frozen=True)
 class ServedModel:
     """A model's task and everything around its numbers.
@@ -46,14 +51,14 @@ class ServedModel:
         """
         if model.tokenizer is None:
             raise UserError("the model has no tokenizer; set model.tokenizer first")
-        positions = model.architecture.max_positions
-        if max_length is not None and not SPECIAL_TOKENS < max_length <= positions:
-            raise UserError(
-                f"--max-length is {max_length}; the model takes {SPECIAL_TOKENS + 1} to {positions}"
-            )
+        positions, family = model.architecture.max_positions, model.architecture.family
+        # Room for a token between the special ones of a pair.
+        least = SPECIAL_TOKENS + separators(family) + 1
+        if max_length is not None and not least <= max_length <= positions:
+            raise UserError(f"--max-length is {max_length}; the model takes {least} to {positions}")
         return cls(
             task=model.task,
-            family=model.architecture.family,
+            family=family,
             tokenizer=model.tokenizer,
             max_length=max_length or positions,
             # RoBERTa has one row of segments, so there is nothing to say.

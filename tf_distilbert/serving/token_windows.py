@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from tf_distilbert.serving.served_model import SPECIAL_TOKENS, ServedModel
+from tf_distilbert.serving.served_model import SPECIAL_TOKENS, ServedModel, separators
 
 
 class TokenWindows(NamedTuple):
@@ -46,12 +46,12 @@ def cut_into_windows(
         texts: int32 [B, None], the body tokens.
         prefixes: int32 [B, None], tokens that come first in every window of a text, as the first
             of a pair: a question. There must be room beside them.
-        overlap: tokens that a window shares with the next one; None: what does not fit into the
-            first window is cut off.
+        overlap: tokens that a window shares with the next one, but not more than half of what it
+            has room for; None: what does not fit into the first window is cut off.
         length: the number of columns; by default as many as the longest window has tokens.
     """
     counts = tf.cast(texts.row_lengths(), tf.int32)
-    between = _separators(model) if prefixes is not None else 0
+    between = separators(model.family) if prefixes is not None else 0
     before = tf.zeros_like(counts)
     if prefixes is not None:
         before = tf.cast(prefixes.row_lengths(), tf.int32) + between
@@ -60,7 +60,7 @@ def cut_into_windows(
         windows = tf.ones_like(counts)
         stride = tf.zeros_like(counts)
     else:
-        stride = tf.maximum(room - overlap, 1)
+        stride = room - tf.minimum(overlap, room // 2)
         windows = 1 + tf.maximum(0, -(-(counts - room) // stride))
     own = tf.repeat(tf.range(tf.size(counts)), windows)
     number = tf.range(tf.size(own)) - tf.gather(tf.cumsum(windows, exclusive=True), own)
@@ -118,17 +118,12 @@ def cut_pair(
 
 def pair_room(model: ServedModel) -> int:
     """Give how many tokens of a pair a window holds."""
-    return model.max_length - SPECIAL_TOKENS - _separators(model)
+    return model.max_length - SPECIAL_TOKENS - separators(model.family)
 
 
 def cut_off(texts: tf.RaggedTensor, most: int) -> tf.RaggedTensor:
     """Keep the first tokens of each text, ``most`` at most."""
     return _beginnings(texts, tf.fill([texts.nrows(out_type=tf.int32)], most))
-
-
-def _separators(model: ServedModel) -> int:
-    """Tokens between the two of a pair: BERT's one, RoBERTa's two."""
-    return 2 if model.family == "roberta" else 1
 
 
 def _beginnings(texts: tf.RaggedTensor, lengths: tf.Tensor) -> tf.RaggedTensor:
