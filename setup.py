@@ -34,7 +34,7 @@ setup(
         "tf_distilbert",
         "tf_distilbert.benchmark",
         "tf_distilbert.data",
-        "tf_distilbert.export",
+        "tf_distilbert.exports",
         "tf_distilbert.sample",
         "tf_distilbert.serving",
         "tf_distilbert.tokenization",

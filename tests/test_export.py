@@ -19,8 +19,8 @@ from test_task_models import LABELS, task_model
 import tf_distilbert
 from tf_distilbert.cli import main
 from tf_distilbert.errors import UserError
-from tf_distilbert.export.exporter import export
-from tf_distilbert.export.saved_model_session import SavedModelSession
+from tf_distilbert.exports.exporter import export
+from tf_distilbert.exports.saved_model_session import SavedModelSession
 from tf_distilbert.model_folder import save_model
 from tf_distilbert.prediction import Predictor
 from tf_distilbert.tokenization.word_piece import WordPieceTokenizer
@@ -423,10 +423,10 @@ def with_other_weights(write):
 
 
 WRITERS = {
-    "saved_model": "tf_distilbert.export.formats.write_saved_model",
-    "litert": "tf_distilbert.export.litert_file.convert_to_litert",
-    "onnx": "tf_distilbert.export.onnx_file.convert_to_onnx",
-    "openvino": "tf_distilbert.export.onnx_file.convert_to_onnx",
+    "saved_model": "tf_distilbert.exports.formats.write_saved_model",
+    "litert": "tf_distilbert.exports.litert_file.convert_to_litert",
+    "onnx": "tf_distilbert.exports.onnx_file.convert_to_onnx",
+    "openvino": "tf_distilbert.exports.onnx_file.convert_to_onnx",
     "keras_nlp": "tf_distilbert.keras_nlp_export.write_keras_nlp",
 }
 

@@ -265,7 +265,7 @@ def test_a_disk_that_is_full(refused_export, monkeypatch, format_name):
     def no_space(*_, **__):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("tf_distilbert.export.exporter.model_card", no_space)
+    monkeypatch.setattr("tf_distilbert.exports.exporter.model_card", no_space)
     message = r"out.*: cannot be written \(No space left on device\); make room"
     refused_export(task="encoder", format_name=format_name, message=message)
 
@@ -354,7 +354,7 @@ def test_predict_on_exports_that_are_broken(refused, place):
     predict(refused, "other", "a", message=r"^other\S*: ")
     (place / "half").mkdir()
     (place / "half" / "metadata.json").write_text("{}")
-    predict(refused, "half", "a", message=r"^half/metadata\.json: lacks 'task'; export")
+    predict(refused, "half", "a", message=r"^half/metadata\.json: its task is None, none of ours")
     (place / "half" / "metadata.json").write_text("[")
     predict(refused, "half", "a", message=r"^half/metadata\.json: is not JSON")
 

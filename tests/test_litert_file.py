@@ -12,7 +12,7 @@ pytest.importorskip("ai_edge_litert")
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from tf_distilbert.errors import UserError
-from tf_distilbert.export.litert_file import QUANTIZATIONS, LiteRTRunner, convert_to_litert
+from tf_distilbert.exports.litert_file import QUANTIZATIONS, LiteRTRunner, convert_to_litert
 
 LENGTH, SLOTS = 16, 3
 # Root mean square of the differences, a share of the logits' own. float32: sums in another order.

@@ -13,8 +13,8 @@ pytest.importorskip("onnxruntime")
 pytest.importorskip("tf2onnx")
 
 from tf_distilbert.errors import UserError  # noqa: E402
-from tf_distilbert.export.onnx_file import OnnxRunner, convert_to_onnx  # noqa: E402
-from tf_distilbert.export.onnx_int8 import quantize_onnx  # noqa: E402
+from tf_distilbert.exports.onnx_file import OnnxRunner, convert_to_onnx  # noqa: E402
+from tf_distilbert.exports.onnx_int8 import quantize_onnx  # noqa: E402
 
 # Keras says so at sequences of one token; here they are meant.
 pytestmark = pytest.mark.filterwarnings("ignore:(?s).*softmax over axis -1:UserWarning")
@@ -215,7 +215,7 @@ def test_an_operation_that_onnx_lacks_is_an_error(tmp_path):
 
 
 def test_too_large_a_model_is_an_error(tmp_path, monkeypatch):
-    monkeypatch.setattr("tf_distilbert.export.onnx_file._LARGEST_FILE", 1000)
+    monkeypatch.setattr("tf_distilbert.exports.onnx_file._LARGEST_FILE", 1000)
     with pytest.raises(UserError, match="an ONNX file holds less"):
         convert_to_onnx(function(tiny.model(num_layers=1)), tmp_path / "model.onnx")
 

@@ -12,8 +12,8 @@ pytest.importorskip("onnx")
 pytest.importorskip("tf2onnx")
 
 from tf_distilbert.errors import UserError
-from tf_distilbert.export.onnx_file import convert_to_onnx
-from tf_distilbert.export.openvino_file import OpenVINORunner, convert_to_openvino
+from tf_distilbert.exports.onnx_file import convert_to_onnx
+from tf_distilbert.exports.openvino_file import OpenVINORunner, convert_to_openvino
 
 # Keras says so at sequences of one token; here they are meant.
 pytestmark = pytest.mark.filterwarnings("ignore:(?s).*softmax over axis -1:UserWarning")

@@ -11,7 +11,7 @@ import tiny
 from test_export import CASES, TASKS, call, exported_below, run
 from test_task_models import LABELS, task_model
 
-from tf_distilbert.export.fixed_shape import FixedShapeRun
+from tf_distilbert.exports.fixed_shape import FixedShapeRun
 from tf_distilbert.model_folder import save_model
 from tf_distilbert.prediction import BATCH_SIZE, Predictor
 

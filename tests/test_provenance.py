@@ -175,7 +175,7 @@ def test_fields_of_the_source_s_card_are_carried_over(model, tmp_path):
     ids=["CRLF", "no end", "BOM", "below", "no YAML", "list", "no UTF-8", "empty"],
 )
 def test_a_card_in_any_form_is_read_or_passed_over(card, license_name, tmp_path):
-    from tf_distilbert.export.model_card import _fields_of
+    from tf_distilbert.exports.model_card import _fields_of
 
     (tmp_path / "README.md").write_bytes(card)
     assert _fields_of(tmp_path / "README.md").get("license", "unknown") == license_name

@@ -29,7 +29,7 @@ _HOME = {
     "distill": "train",
     "evaluate": "evaluation",
     "evaluation_dataset": "data.pipeline",
-    "export": "export.exporter",
+    "export": "exports.exporter",
     "fill_mask": "mask_filling",
     "load_config": "config_file",
     "load_encoder": "model_folder",

@@ -131,7 +131,7 @@ def _export(options: argparse.Namespace) -> None:
     if options.format not in FORMATS:
         raise UserError(f"--format {options.format!r}: use one of {', '.join(FORMATS)}")
     _start_tensorflow()
-    from tf_distilbert.export.exporter import export
+    from tf_distilbert.exports.exporter import export
 
     names = ("task", "precision", "name", "version", "long_texts", "max_length", "top_k")
     names += ("batching", "calibration")

@@ -8,13 +8,13 @@ import numpy as np
 import tensorflow as tf
 
 from tf_distilbert.errors import UserError
-from tf_distilbert.export.description import FILE as DESCRIPTION
-from tf_distilbert.export.description import read_description
-from tf_distilbert.export.formats import open_raw
-from tf_distilbert.export.model_function import model_function
-from tf_distilbert.export.saved_model import TOKEN_IDS
-from tf_distilbert.export.saved_model_session import SavedModelSession
-from tf_distilbert.export.verification import RawRun
+from tf_distilbert.exports.description import FILE as DESCRIPTION
+from tf_distilbert.exports.description import read_description
+from tf_distilbert.exports.formats import open_raw
+from tf_distilbert.exports.model_function import model_function
+from tf_distilbert.exports.saved_model import TOKEN_IDS
+from tf_distilbert.exports.saved_model_session import SavedModelSession
+from tf_distilbert.exports.verification import RawRun
 from tf_distilbert.keras_nlp_presets import is_preset
 from tf_distilbert.model_folder import load_task_model
 from tf_distilbert.serving.served_model import ServedModel
@@ -59,19 +59,20 @@ class Predictor:
             raise UserError(f"--task {task}: {folder} is an export, which has its task")
         self._session = None
         if is_saved_model:
-            served = _served(folder / "assets")
+            served, facts = read_description(folder / "assets")
             session = SavedModelSession(folder)
             if isinstance(served.tokenizer, WordPieceTokenizer):
                 self._session = session
             run = _as_run(lambda inputs: session(inputs, TOKEN_IDS)[served.output_name])
         elif is_export:
-            served = _served(folder)
+            served, facts = read_description(folder)
             run = _as_run(open_raw(folder, served))
         else:
             model = load_task_model(path, task)
-            served = ServedModel.of(model)
+            served, facts = ServedModel.of(model), {}
             run = model_function(model, served)
-        self._service: Service = SERVICES[served.task](served, run)
+        options = {key: facts[key] for key in ("long_texts",) if key in facts}
+        self._service: Service = SERVICES[served.task](served, run, **options)
         self.signatures = self._service.signatures
 
     def predict(self, requests: Sequence[Mapping[str, str]]) -> Iterator[dict[str, Any]]:
@@ -87,7 +88,7 @@ class Predictor:
             UserError: a request has other names than any signature.
         """
         for names, group in _groups(requests, self._signature_of):
-            texts = {name: np.array([r[name] for r in group], object) for name in names}
+            texts = {name: np.array([_as_bytes(r[name]) for r in group], object) for name in names}
             answers = self._answer(texts)
             for row in range(len(group)):
                 yield _of_row(answers, row)
@@ -105,10 +106,6 @@ class Predictor:
         ways = " or ".join("{" + ", ".join(names) + "}" for names in self.signatures.values())
         given = ", ".join(map(str, request)) or "nothing"
         raise UserError(f"a request with {given}: this model answers {ways}")
-
-
-def _served(folder: Path) -> ServedModel:
-    return read_description(folder)[0]
 
 
 def _as_run(run: RawRun) -> Run:
@@ -131,6 +128,11 @@ def _groups(
         yield tuple(group[0]), group
 
 
+def _as_bytes(text: str) -> bytes:
+    # Half a pair of surrogates is no text; its bytes are no UTF-8, and are left out.
+    return text.encode("utf-8", errors="surrogatepass")
+
+
 def _of_row(answers: Mapping[str, np.ndarray], row: int) -> dict[str, Any]:
     """One text's answers, without what fills up the rows of others."""
     counts = [int(answers[name][row]) for name in _COUNTS if name in answers]
@@ -148,5 +150,7 @@ def _as_json(value: Any) -> Any:
         return [_as_json(part) for part in value]
     if isinstance(value, bytes):
         return value.decode("utf-8", errors="replace")
+    if not np.isfinite(value):
+        raise UserError("the model's answer is no number; its weights may be damaged")
     # The shortest number that is this float32, not that of its float64.
     return float(str(value)) if isinstance(value, np.floating) else value.item()

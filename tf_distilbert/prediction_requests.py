@@ -25,6 +25,8 @@ def read_requests(
         raise UserError("--question and --text-pair: give one of them, they are different tasks")
     requests = []
     for number, line in enumerate(texts or _lines(), start=1):
+        if not texts and not line.strip():
+            continue
         request = {"text": line} if texts else _parse(line, number)
         if question is not None and "text" in request:
             request = {"question": question, "context": request["text"]}
@@ -35,14 +37,14 @@ def read_requests(
 
 
 def _lines() -> list[str]:
-    content = sys.stdin.buffer.read().decode("utf-8", errors="replace")
-    return [line.rstrip("\r") for line in content.split("\n") if line.strip()]
+    content = sys.stdin.buffer.read().decode("utf-8-sig", errors="replace")
+    return [line.rstrip("\r") for line in content.split("\n")]
 
 
 def _parse(line: str, number: int) -> dict[str, str]:
     try:
         request = json.loads(line) if line.lstrip().startswith("{") else None
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         request = None  # a text that begins with a brace
     if request is None:
         return {"text": line}

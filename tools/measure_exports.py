@@ -3,7 +3,7 @@
     python tools/measure_exports.py MODEL_DIR SENTENCES.tsv CALIBRATION_TEXT
 
 ``SENTENCES.tsv`` is in GLUE's form: a heading, then sentence and number of the label, with a tab
-Prints a Markdown table: size; milliseconds of one row of 64 tokens, from ids to logits (medians, the
+Prints a Markdown table: size; milliseconds of a row of 64 tokens, from ids to logits (medians, the
 formats taking turns); accuracy; how often the answer is that of the Keras model in float32.
 """
 
@@ -30,8 +30,8 @@ ROUNDS = 60
 def main(model: str, sentences: str, calibration: str) -> None:
     """Measure and print."""
     import_tensorflow()
-    from tf_distilbert.export.exporter import export
-    from tf_distilbert.export.formats import open_raw
+    from tf_distilbert.exports.exporter import export
+    from tf_distilbert.exports.formats import open_raw
     from tf_distilbert.model_folder import load_task_model
     from tf_distilbert.prediction import Predictor
     from tf_distilbert.serving.served_model import ServedModel

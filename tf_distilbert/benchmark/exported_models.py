@@ -39,7 +39,7 @@ def keras_nlp_inference(
     """Give a case for each shape: keras-nlp's encoder, exported by keras-nlp as a SavedModel."""
     import_tensorflow()
     from tf_distilbert.benchmark.keras_nlp_steps import backbone
-    from tf_distilbert.export.saved_model_session import SavedModelSession
+    from tf_distilbert.exports.saved_model_session import SavedModelSession
 
     set_precision_and_seed(precision, 0)
     with TemporaryDirectory() as folder:
@@ -61,8 +61,8 @@ def _exported(
 ) -> dict[str, Callable[[], None]]:
     import_tensorflow()
     from tf_distilbert.encoder_model import EncoderModel
-    from tf_distilbert.export.exporter import export
-    from tf_distilbert.export.formats import open_raw
+    from tf_distilbert.exports.exporter import export
+    from tf_distilbert.exports.formats import open_raw
     from tf_distilbert.serving.served_model import ServedModel
     from tf_distilbert.tokenization.tokenizer import BERT_TOKENS
     from tf_distilbert.tokenization.word_piece import WordPieceTokenizer

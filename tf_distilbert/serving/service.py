@@ -49,6 +49,7 @@ class Service:
         if long_texts not in LONG_TEXTS:
             raise UserError(f"--long-texts {long_texts!r}: use one of {', '.join(LONG_TEXTS)}")
         self.model, self.run, self.length = model, run, length
+        self.long_texts = long_texts
         self.overlap = None
         if long_texts == "window":
             self.overlap = (model.max_length - SPECIAL_TOKENS) // 4

@@ -1,12 +1,13 @@
 """``README.md`` beside an export: what it is, where it comes from, how to call it."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from tf_distilbert.encoder_model import EncoderModel
-from tf_distilbert.export.verification import Verification
+from tf_distilbert.exports.verification import Verification
 from tf_distilbert.provenance import read_provenance
 from tf_distilbert.serving.service import Service
 from tf_distilbert.version import __version__
@@ -17,6 +18,8 @@ FILE = "README.md"
 _INHERITED = ("license", "license_name", "license_link", "language", "datasets", "base_model")
 
 _UNKNOWN = "unknown"
+
+_FRONT_MATTER = re.compile(r"\s*---[ \t]*\n(.*?)\n---[ \t]*(?:\n|\Z)", re.DOTALL)
 
 
 def model_card(
@@ -104,14 +107,16 @@ def _origin(provenance: dict[str, Any], source: Path | None) -> str:
     facts = {"made by": provenance.get("made_by", _UNKNOWN)}
     if provenance.get("teacher"):
         facts["distilled from"] = provenance["teacher"]
-    facts["text"] = ", ".join(map(str, provenance.get("text") or [_UNKNOWN]))
+    text = provenance.get("text") or _UNKNOWN
+    facts["text"] = ", ".join(map(str, text)) if isinstance(text, list) else str(text)
     return _table(facts)
 
 
 def _quality(provenance: dict[str, Any]) -> str:
+    validation = provenance.get("validation")
     figures = {
         name: f"{value:.4g}"
-        for name, value in (provenance.get("validation") or {}).items()
+        for name, value in (validation if isinstance(validation, dict) else {}).items()
         if isinstance(value, float) and name != "time"
     }
     if not figures:
@@ -127,9 +132,9 @@ def _table(facts: dict[str, Any]) -> str:
 def _fields_of(path: Path) -> dict[str, Any]:
     """The inherited fields of a card's YAML; none where there is no card, or it is no YAML."""
     try:
-        head, fields, _ = path.read_text(encoding="utf-8").split("---\n", 2)
-        content = {} if head.strip() else yaml.safe_load(fields)
-    except (OSError, UnicodeDecodeError, ValueError, yaml.YAMLError):
+        match = _FRONT_MATTER.match(path.read_text(encoding="utf-8-sig"))
+        content = yaml.safe_load(match[1]) if match else {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
         return {}
     if not isinstance(content, dict):
         return {}

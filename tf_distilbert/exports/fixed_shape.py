@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from tf_distilbert.export.verification import RawRun
+from tf_distilbert.exports.verification import RawRun
 
 
 class FixedShapeRun:

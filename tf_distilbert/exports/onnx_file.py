@@ -20,9 +20,9 @@ import numpy as np
 
 from tf_distilbert.atomic_writes import write_atomically
 from tf_distilbert.errors import UserError
-from tf_distilbert.export.onnx_patterns import REWRITERS
-from tf_distilbert.export.optional_package import explain_missing
-from tf_distilbert.export.raw_inputs import as_int32
+from tf_distilbert.exports.onnx_patterns import REWRITERS
+from tf_distilbert.exports.optional_package import explain_missing
+from tf_distilbert.exports.raw_inputs import as_int32
 from tf_distilbert.runtime import usable_cores
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ from typing import Any
 from tf_distilbert.errors import UserError
 from tf_distilbert.json_file import read_json
 from tf_distilbert.serving.served_model import ServedModel
+from tf_distilbert.task_config import TASK_MODELS
 from tf_distilbert.tokenization.folder import read_tokenizer
 from tf_distilbert.version import __version__
 
@@ -41,6 +42,11 @@ def read_description(folder: Path) -> tuple[ServedModel, dict[str, Any]]:
         UserError: a file is missing or broken.
     """
     facts = read_json(folder / FILE)
+    if facts.get("task") not in TASK_MODELS:
+        raise UserError(
+            f"{folder / FILE}: its task is {facts.get('task')!r}, none of ours; "
+            "export the model again"
+        )
     try:
         served = ServedModel(
             task=facts["task"],

@@ -1,7 +1,9 @@
 """``export``: a model in, a checked export with its model card out."""
 
+import contextlib
+import re
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +13,15 @@ import tensorflow as tf
 from tf_distilbert.atomic_writes import whole_folder, write_atomically
 from tf_distilbert.encoder_model import EncoderModel
 from tf_distilbert.errors import UserError, explain_write_errors
-from tf_distilbert.export import formats, litert_example
-from tf_distilbert.export.formats import PRECISIONS
-from tf_distilbert.export.model_card import FILE as CARD
-from tf_distilbert.export.model_card import model_card
-from tf_distilbert.export.model_function import model_function
-from tf_distilbert.export.saved_model import batching_parameters
-from tf_distilbert.export.saved_model_session import SavedModelSession
-from tf_distilbert.export.usage import usage
-from tf_distilbert.export.verification import (
+from tf_distilbert.exports import formats
+from tf_distilbert.exports.formats import PRECISIONS
+from tf_distilbert.exports.model_card import FILE as CARD
+from tf_distilbert.exports.model_card import model_card
+from tf_distilbert.exports.model_function import model_function
+from tf_distilbert.exports.saved_model import batching_parameters
+from tf_distilbert.exports.saved_model_session import SavedModelSession
+from tf_distilbert.exports.usage import usage
+from tf_distilbert.exports.verification import (
     KERAS_NLP_TOLERANCE,
     TOLERANCES,
     RawRun,
@@ -48,6 +50,9 @@ LITERT_LENGTH = 128
 """Tokens of a row in a LiteRT file by default."""
 
 BATCHING = "batching_parameters.txt"
+
+# A script of its own, which nothing here imports.
+EXAMPLE = Path(__file__).with_name("litert_example.py")
 
 
 def export(
@@ -100,6 +105,7 @@ def export(
         True
     """
     _check_options(format_name, precision, version, batching, calibration)
+    _check_names(output, name)
     source = None if isinstance(model, EncoderModel) else model
     if output is None and format_name != "saved_model":
         raise UserError(f"--format {format_name} needs --output: a new folder")
@@ -107,16 +113,16 @@ def export(
         model = load_task_model(source, task)
     if not isinstance(model, EncoderModel):
         raise UserError(f"{source}: is a keras-nlp preset, which keras-nlp's own export() writes")
-    if format_name == "litert":
-        max_length = max_length or min(LITERT_LENGTH, model.architecture.max_positions)
+    if format_name == "litert" and max_length is None:
+        max_length = min(LITERT_LENGTH, model.architecture.max_positions)
     service = _service(ServedModel.of(model, max_length), model, long_texts, top_k)
-    folder = Path(output or SAVED_MODELS)
+    folder = Path(SAVED_MODELS if output is None else output)
     if format_name == "saved_model":
         name = name or _name(source)
         folder = folder / name / str(version)
     _check_free(folder)
     extra: dict[str, Any] = {"calibration": calibration} if calibration else {}
-    with whole_folder(folder) as partial:
+    with _new_parents(folder), whole_folder(folder) as partial:
         run = _WRITE[format_name](model, service, partial, precision, **extra)
         found = verify(
             service.model, _as_raw(service.run), run, partial, _tolerance(format_name, precision)
@@ -124,7 +130,7 @@ def export(
         if format_name == "saved_model" and isinstance(model.tokenizer, WordPieceTokenizer):
             verify_texts(service, SavedModelSession(partial), TOLERANCES[precision])
         if format_name == "litert" and isinstance(model.tokenizer, WordPieceTokenizer):
-            shutil.copyfile(litert_example.__file__, partial / "example.py")
+            shutil.copyfile(EXAMPLE, partial / "example.py")
         where = folder.parent if format_name == "saved_model" else folder
         card = model_card(
             model,
@@ -166,6 +172,13 @@ def _check_options(
         )
 
 
+def _check_names(output: str | Path | None, name: str | None) -> None:
+    if output is not None and not str(output):
+        raise UserError("--output is empty; give a new folder")
+    if name is not None and (not re.fullmatch(r"[\w.-]+", name) or not name.strip(".")):
+        raise UserError(f"--name {name!r}: letters, digits, _ - and . alone; it names a folder")
+
+
 def _service(
     served: ServedModel, model: EncoderModel, long_texts: str | None, top_k: int
 ) -> Service:
@@ -187,14 +200,28 @@ def _name(source: str | Path | None) -> str:
     """The name of a model: its folder's; of a run's ``model`` the run's."""
     if source is None:
         raise UserError("--name: give the name under which a server shall know the model")
-    path = Path(str(source).partition("@")[0])
-    folder = path.absolute().parent if path.name == "model" else path
-    return folder.name or "model"
+    if str(source).startswith("hf://"):
+        return str(source).partition("@")[0].rpartition("/")[2]
+    path = Path(source).resolve()
+    return path.parent.name if path.name == "model" else path.name
 
 
 def _check_free(folder: Path) -> None:
     """See, before anything takes time, that the output is free and can be written."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder}: exists already; choose another --output or --version")
+
+
+@contextlib.contextmanager
+def _new_parents(folder: Path) -> Iterator[None]:
+    """Make the folders that a folder is in; take them away again if what is done then fails."""
+    missing = [parent for parent in folder.parents if not parent.exists()]
     with explain_write_errors(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        for parent in missing:
+            with contextlib.suppress(OSError):  # somebody else may use it by now
+                parent.rmdir()
+        raise

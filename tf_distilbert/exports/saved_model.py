@@ -6,9 +6,9 @@ from tempfile import TemporaryDirectory
 import tensorflow as tf
 
 from tf_distilbert.encoder_model import EncoderModel
-from tf_distilbert.export.description import write_description
-from tf_distilbert.export.model_function import input_specs, model_function
-from tf_distilbert.export.warm_up import write_warm_up_requests
+from tf_distilbert.exports.description import write_description
+from tf_distilbert.exports.model_function import input_specs, model_function
+from tf_distilbert.exports.warm_up import write_warm_up_requests
 from tf_distilbert.serving.service import Service
 from tf_distilbert.tokenization.word_piece import WordPieceTokenizer
 
@@ -67,6 +67,7 @@ def write_saved_model(model: EncoderModel, service: Service, folder: Path) -> No
     """
     with TemporaryDirectory() as temporary:
         facts = {"format": "saved_model", "precision": model.compute_dtype}
+        facts["long_texts"] = service.long_texts
         write_description(Path(temporary), service.model, **facts)
         module = ServedModule(model, service, sorted(Path(temporary).iterdir()))
         tf.saved_model.save(module, str(folder), signatures=module.functions)

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from tf_distilbert.errors import UserError, explain_write_errors
-from tf_distilbert.export.optional_package import explain_missing
-from tf_distilbert.export.raw_inputs import as_int32
+from tf_distilbert.exports.optional_package import explain_missing
+from tf_distilbert.exports.raw_inputs import as_int32
 
 
 def convert_to_openvino(onnx_path: Path, target: Path) -> None:

@@ -11,12 +11,13 @@ import tensorflow as tf
 from tf_distilbert.data.text import read_blocks
 from tf_distilbert.encoder_model import EncoderModel
 from tf_distilbert.errors import UserError
-from tf_distilbert.export.description import write_description
-from tf_distilbert.export.fixed_shape import FixedShapeRun
-from tf_distilbert.export.model_function import concrete_function, input_specs
-from tf_distilbert.export.saved_model import TOKEN_IDS, write_saved_model
-from tf_distilbert.export.saved_model_session import SavedModelSession
-from tf_distilbert.export.verification import RawRun
+from tf_distilbert.exports.description import write_description
+from tf_distilbert.exports.fixed_shape import FixedShapeRun
+from tf_distilbert.exports.model_function import concrete_function, input_specs
+from tf_distilbert.exports.optional_package import explain_missing
+from tf_distilbert.exports.saved_model import TOKEN_IDS, write_saved_model
+from tf_distilbert.exports.saved_model_session import SavedModelSession
+from tf_distilbert.exports.verification import RawRun
 from tf_distilbert.masked_language_model import MaskedLanguageModel
 from tf_distilbert.serving.served_model import ServedModel
 from tf_distilbert.serving.service import Service
@@ -56,7 +57,7 @@ def as_litert(
     Args:
         calibration: sources of text for ``full_int8``; see `read_blocks`.
     """
-    from tf_distilbert.export.litert_file import convert_to_litert
+    from tf_distilbert.exports.litert_file import convert_to_litert
 
     served = service.model
     slots = LITERT_SLOTS if served.task == "masked_lm" else None
@@ -64,35 +65,38 @@ def as_litert(
     rows = _calibration_rows(served, calibration) if calibration else None
     content = convert_to_litert(concrete_function(model, served, specs), precision, rows)
     (folder / "model.tflite").write_bytes(content)
-    _describe(folder, served, "litert", precision, "model.tflite", specs)
+    _describe(folder, service, "litert", precision, "model.tflite", specs)
     return open_raw(folder, served)
 
 
 def as_onnx(model: EncoderModel, service: Service, folder: Path, precision: str) -> RawRun:
     """Write ``model.onnx`` and its description; batch and length are free."""
-    from tf_distilbert.export.onnx_file import convert_to_onnx
-    from tf_distilbert.export.onnx_int8 import quantize_onnx
+    from tf_distilbert.exports.onnx_file import convert_to_onnx
+    from tf_distilbert.exports.onnx_int8 import quantize_onnx
 
     served, specs = service.model, input_specs(service.model)
     path = folder / "model.onnx"
     convert_to_onnx(concrete_function(model, served, specs), path)
     if precision == "int8":
         quantize_onnx(path, path)
-    _describe(folder, served, "onnx", precision, path.name, specs)
+    _describe(folder, service, "onnx", precision, path.name, specs)
     return open_raw(folder, served)
 
 
 def as_openvino(model: EncoderModel, service: Service, folder: Path, precision: str) -> RawRun:
     """Write ``model.xml``, ``model.bin`` and their description; batch and length are free."""
-    from tf_distilbert.export.onnx_file import convert_to_onnx
-    from tf_distilbert.export.openvino_file import convert_to_openvino
+    with explain_missing("openvino"):  # which brings them, too
+        import onnx  # noqa: F401
+        import tf2onnx  # noqa: F401
+    from tf_distilbert.exports.onnx_file import convert_to_onnx
+    from tf_distilbert.exports.openvino_file import convert_to_openvino
 
     served, specs = service.model, input_specs(service.model)
     path = folder / "model.onnx"
     convert_to_onnx(concrete_function(model, served, specs), path)
     convert_to_openvino(path, folder / "model.xml")
     path.unlink()
-    _describe(folder, served, "openvino", precision, "model.xml", specs)
+    _describe(folder, service, "openvino", precision, "model.xml", specs)
     return open_raw(folder, served)
 
 
@@ -120,16 +124,16 @@ def open_raw(folder: Path, served: ServedModel) -> RawRun:
         session = SavedModelSession(folder)
         return lambda inputs: session(inputs, TOKEN_IDS)[served.output_name]
     if (folder / "model.tflite").exists():
-        from tf_distilbert.export.litert_file import LiteRTRunner
+        from tf_distilbert.exports.litert_file import LiteRTRunner
 
         slots = LITERT_SLOTS if served.task == "masked_lm" else 0
         return FixedShapeRun(LiteRTRunner(folder / "model.tflite"), served.max_length, slots)
     if (folder / "model.onnx").exists():
-        from tf_distilbert.export.onnx_file import OnnxRunner
+        from tf_distilbert.exports.onnx_file import OnnxRunner
 
         return OnnxRunner(folder / "model.onnx")
     if (folder / "model.xml").exists():
-        from tf_distilbert.export.openvino_file import OpenVINORunner
+        from tf_distilbert.exports.openvino_file import OpenVINORunner
 
         return OpenVINORunner(folder / "model.xml")
     raise UserError(
@@ -140,7 +144,7 @@ def open_raw(folder: Path, served: ServedModel) -> RawRun:
 
 def _describe(
     folder: Path,
-    served: ServedModel,
+    service: Service,
     format_name: str,
     precision: str,
     file: str,
@@ -148,7 +152,8 @@ def _describe(
 ) -> None:
     shapes = {name: spec.shape.as_list() for name, spec in specs.items()}
     facts: dict[str, Any] = {"format": format_name, "precision": precision, "file": file}
-    write_description(folder, served, **facts, input_shapes=shapes)
+    facts["long_texts"] = service.long_texts
+    write_description(folder, service.model, **facts, input_shapes=shapes)
 
 
 def _calibration_rows(

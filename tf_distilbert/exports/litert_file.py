@@ -19,8 +19,8 @@ import tensorflow as tf
 
 from tf_distilbert.encoder import MASKED_SCORE
 from tf_distilbert.errors import UserError
-from tf_distilbert.export.optional_package import explain_missing
-from tf_distilbert.export.raw_inputs import as_int32
+from tf_distilbert.exports.optional_package import explain_missing
+from tf_distilbert.exports.raw_inputs import as_int32
 from tf_distilbert.runtime import quiet_start, usable_cores
 
 QUANTIZATIONS = ("float32", "float16", "int8", "full_int8")
