@@ -13,8 +13,8 @@ import tensorflow as tf
 import tiny
 from test_services import model_of, service_of
 
-from tf_distilbert.exports.model_function import model_function
 from tf_distilbert.exports.saved_model import write_saved_model
+from tf_distilbert.serving.model_function import model_function
 from tf_distilbert.serving.service import LONG_TEXTS
 from tf_distilbert.serving.services import SERVICES
 

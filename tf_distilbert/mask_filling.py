@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import keras
-import numpy as np
-from keras import ops
+import tensorflow as tf
 
 from tf_distilbert.errors import UserError
 from tf_distilbert.keras_nlp_models import as_model
+from tf_distilbert.serving.masked_lm import MaskedLMService
+from tf_distilbert.serving.model_function import model_function
+from tf_distilbert.serving.served_model import ServedModel
 
 
 @dataclass(frozen=True)
@@ -47,43 +49,37 @@ def fill_mask(
     """
     model = as_model(model)
     texts = [texts] if isinstance(texts, str) else texts
-    tokenizer = model.tokenizer
-    top_k = min(top_k, len(tokenizer.vocabulary))
-    sequences = [tokenizer.encode(text) for text in texts]
-    for text, sequence in zip(texts, sequences, strict=True):
-        if tokenizer.mask_id not in sequence:
-            raise UserError(f"{_short(text)}: has no {tokenizer.special_tokens.mask} to fill")
-        if len(sequence) > model.architecture.max_positions:
-            raise UserError(
-                f"{_short(text)}: has {len(sequence)} tokens, the model has "
-                f"{model.architecture.max_positions} positions; shorten it"
-            )
-    if not sequences:
+    if not texts:
         return []
-    token_ids = np.full((len(texts), max(map(len, sequences))), tokenizer.pad_id, np.int32)
-    for row, sequence in zip(token_ids, sequences, strict=True):
-        row[: len(sequence)] = sequence
-    blanks = token_ids == tokenizer.mask_id
-    positions = np.zeros((len(texts), blanks.sum(axis=1).max()), np.int32)
-    for row, blank in zip(positions, blanks, strict=True):
-        row[: blank.sum()] = np.flatnonzero(blank)
-    inputs = {
-        "token_ids": token_ids,
-        "padding_mask": token_ids != tokenizer.pad_id,
-        "mask_positions": positions,
-    }
-    probabilities = ops.softmax(ops.cast(model(inputs), "float32"))
-    best, ids = (np.asarray(part) for part in ops.top_k(probabilities, top_k))
+    served = ServedModel.of(model)
+    for text in texts:
+        _check(text, served)
+    top_k = min(top_k, len(served.tokenizer.vocabulary))
+    service = MaskedLMService(served, model_function(model, served), top_k=top_k)
+    answers = {name: t.numpy() for name, t in service.answer(tf.constant(list(texts))).items()}
     return [
         [
             [
-                Guess(tokenizer.surface_forms[token].strip(), float(probability))
-                for token, probability in zip(ids[i, j], best[i, j], strict=True)
+                Guess(token.decode(), float(probability))
+                for token, probability in zip(tokens[slot], scores[slot], strict=True)
             ]
-            for j in range(blanks[i].sum())
+            for slot in range(count)
         ]
-        for i in range(len(texts))
+        for count, tokens, scores in zip(
+            *(answers[name] for name in ("mask_count", "tokens", "scores")), strict=True
+        )
     ]
+
+
+def _check(text: str, served: ServedModel) -> None:
+    sequence = served.tokenizer.encode(text)
+    if served.tokenizer.mask_id not in sequence:
+        raise UserError(f"{_short(text)}: has no {served.tokenizer.special_tokens.mask} to fill")
+    if len(sequence) > served.max_length:
+        raise UserError(
+            f"{_short(text)}: has {len(sequence)} tokens, the model has "
+            f"{served.max_length} positions; shorten it"
+        )
 
 
 def _short(text: str) -> str:

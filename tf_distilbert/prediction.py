@@ -11,12 +11,12 @@ from tf_distilbert.errors import UserError
 from tf_distilbert.exports.description import FILE as DESCRIPTION
 from tf_distilbert.exports.description import read_description
 from tf_distilbert.exports.formats import open_raw
-from tf_distilbert.exports.model_function import model_function
 from tf_distilbert.exports.saved_model import TOKEN_IDS
 from tf_distilbert.exports.saved_model_session import SavedModelSession
 from tf_distilbert.exports.verification import RawRun
 from tf_distilbert.keras_nlp_presets import is_preset
 from tf_distilbert.model_folder import load_task_model
+from tf_distilbert.serving.model_function import model_function
 from tf_distilbert.serving.served_model import ServedModel
 from tf_distilbert.serving.service import Run, Service
 from tf_distilbert.serving.services import SERVICES

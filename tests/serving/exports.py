@@ -7,8 +7,8 @@ import numpy as np
 import tensorflow as tf
 from test_task_models import task_model
 
-from tf_distilbert.exports.model_function import model_function
 from tf_distilbert.exports.saved_model import TOKEN_IDS, write_saved_model
+from tf_distilbert.serving.model_function import model_function
 from tf_distilbert.serving.served_model import ServedModel
 from tf_distilbert.serving.services import SERVICES
 

@@ -17,7 +17,6 @@ from tf_distilbert.exports import formats
 from tf_distilbert.exports.formats import PRECISIONS
 from tf_distilbert.exports.model_card import FILE as CARD
 from tf_distilbert.exports.model_card import model_card
-from tf_distilbert.exports.model_function import model_function
 from tf_distilbert.exports.saved_model import batching_parameters
 from tf_distilbert.exports.saved_model_session import SavedModelSession
 from tf_distilbert.exports.usage import usage
@@ -30,6 +29,7 @@ from tf_distilbert.exports.verification import (
     verify_texts,
 )
 from tf_distilbert.model_folder import load_task_model, resolve_folder
+from tf_distilbert.serving.model_function import model_function
 from tf_distilbert.serving.served_model import ServedModel
 from tf_distilbert.serving.service import Run, Service
 from tf_distilbert.serving.services import SERVICES

@@ -11,9 +11,9 @@ import tensorflow as tf
 from tf_distilbert.data.text import read_blocks
 from tf_distilbert.encoder_model import EncoderModel
 from tf_distilbert.errors import UserError
+from tf_distilbert.exports.concrete_function import concrete_function, input_specs
 from tf_distilbert.exports.description import write_description
 from tf_distilbert.exports.fixed_shape import FixedShapeRun
-from tf_distilbert.exports.model_function import concrete_function, input_specs
 from tf_distilbert.exports.optional_package import explain_missing
 from tf_distilbert.exports.saved_model import TOKEN_IDS, write_saved_model
 from tf_distilbert.exports.saved_model_session import SavedModelSession

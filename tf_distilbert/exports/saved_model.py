@@ -6,9 +6,10 @@ from tempfile import TemporaryDirectory
 import tensorflow as tf
 
 from tf_distilbert.encoder_model import EncoderModel
+from tf_distilbert.exports.concrete_function import input_specs
 from tf_distilbert.exports.description import write_description
-from tf_distilbert.exports.model_function import input_specs, model_function
 from tf_distilbert.exports.warm_up import write_warm_up_requests
+from tf_distilbert.serving.model_function import model_function
 from tf_distilbert.serving.service import Service
 from tf_distilbert.tokenization.word_piece import WordPieceTokenizer
 

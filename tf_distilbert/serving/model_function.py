@@ -1,4 +1,4 @@
-"""A model as a function of named tensors: what every format is made from."""
+"""A Keras model as what a service runs."""
 
 from collections.abc import Mapping
 
@@ -31,25 +31,3 @@ def model_function(model: Model, served: ServedModel) -> Run:
         return tf.cast(model(rows), tf.float32)
 
     return run
-
-
-def input_specs(
-    served: ServedModel,
-    rows: int | None = None,
-    length: int | None = None,
-    slots: int | None = None,
-) -> dict[str, tf.TensorSpec]:
-    """Describe the inputs of `model_function`; a dimension that is None is free."""
-    return {
-        name: tf.TensorSpec([rows, slots if name == "mask_positions" else length], tf.int32, name)
-        for name in served.input_names
-    }
-
-
-def concrete_function(
-    model: Model, served: ServedModel, specs: Mapping[str, tf.TensorSpec]
-) -> tf.types.experimental.ConcreteFunction:
-    """Trace `model_function`: tensors by name in, the one output by its name out."""
-    run = model_function(model, served)
-    function = tf.function(lambda **inputs: {served.output_name: run(inputs)}, autograph=False)
-    return function.get_concrete_function(**specs)
