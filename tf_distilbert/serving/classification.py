@@ -31,7 +31,7 @@ class ClassificationService(Service):
         """
         first = self.model.tokenizer.tokenize(text)
         if text_pair is None:
-            windows = cut_into_windows(self.model, first, overlap=self.overlap, length=self.length)
+            windows = cut_into_windows(self.model, first, overlap=self.overlap)
         else:
             second = self.model.tokenizer.tokenize(text_pair)
             room = pair_room(self.model)
@@ -39,7 +39,7 @@ class ClassificationService(Service):
                 first, second = cut_pair(first, second, room)
             else:
                 first = cut_off(first, room // 2)
-            windows = cut_into_windows(self.model, second, first, self.overlap, self.length)
+            windows = cut_into_windows(self.model, second, first, self.overlap)
         (logits,) = self.run_windows(windows.inputs)
         if self.overlap is not None:
             logits = mean_by_text(logits, windows.texts, tf.size(text))

@@ -21,7 +21,7 @@ class EmbeddingService(Service):
             windows: the mean over all windows' tokens, and of their start tokens.
         """
         tokens = self.model.tokenizer.tokenize(text)
-        windows = cut_into_windows(self.model, tokens, overlap=self.overlap, length=self.length)
+        windows = cut_into_windows(self.model, tokens, overlap=self.overlap)
         mask = tf.cast(windows.inputs["padding_mask"], tf.float32)
         (hidden,) = self.run_windows(windows.inputs)
         sums = tf.einsum("wsd,ws->wd", hidden, mask)

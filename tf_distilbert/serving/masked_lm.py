@@ -13,7 +13,6 @@ class MaskedLMService(Service):
 
     Args:
         top_k: how many words for each mask.
-        slots: predict so many positions at once, for a model that takes no other number.
 
     Raises:
         UserError: `top_k` is less than 1 or more than there are tokens.
@@ -24,10 +23,9 @@ class MaskedLMService(Service):
         model: ServedModel,
         run: Run,
         long_texts: str = "cut",
-        length: int | None = None,
         top_k: int = 5,
     ) -> None:
-        super().__init__(model, run, long_texts, length)
+        super().__init__(model, run, long_texts)
         if not 1 <= top_k <= len(model.tokenizer.vocabulary):
             raise UserError(
                 f"--top-k is {top_k}; the vocabulary has {len(model.tokenizer.vocabulary)} tokens"
@@ -53,9 +51,7 @@ class MaskedLMService(Service):
             - ``scores``: float32 [B, M, K], their probabilities.
         """
         tokenizer = self.model.tokenizer
-        windows = cut_into_windows(
-            self.model, tokenizer.tokenize(text), overlap=self.overlap, length=self.length
-        )
+        windows = cut_into_windows(self.model, tokenizer.tokenize(text), overlap=self.overlap)
         masked = windows.owned & (windows.inputs["token_ids"] == tokenizer.mask_id)
         places = tf.cast(tf.where(masked), tf.int32)
         own, columns = places[:, 0], places[:, 1]

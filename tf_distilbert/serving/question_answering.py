@@ -33,9 +33,8 @@ class QuestionAnsweringService(Service):
         model: ServedModel,
         run: Run,
         long_texts: str = "window",
-        length: int | None = None,
     ) -> None:
-        super().__init__(model, run, long_texts, length)
+        super().__init__(model, run, long_texts)
         if self.overlap is not None:
             self.overlap = max(self.overlap, 2 * MAX_ANSWER_LENGTH - 2)
         self.max_question_length = min(MAX_QUESTION_LENGTH, pair_room(model) // 2)
@@ -60,9 +59,7 @@ class QuestionAnsweringService(Service):
         tokenizer, count = self.model.tokenizer, tf.size(context)
         questions = cut_off(tokenizer.tokenize(question), self.max_question_length)
         spans = tokenizer.tokenize_with_offsets(context)
-        windows = cut_into_windows(
-            self.model, spans.token_ids, questions, self.overlap, self.length
-        )
+        windows = cut_into_windows(self.model, spans.token_ids, questions, self.overlap)
         (logits,) = self.run_windows(windows.inputs)
         starts = tf.where(windows.owned, logits[..., 0], _IMPOSSIBLE)
         ends = tf.where(windows.shown, logits[..., 1], _IMPOSSIBLE)

@@ -28,7 +28,6 @@ class Service:
             an encoder the last hidden states [B, S, D].
         long_texts: what becomes of texts that are longer than the model takes: ``cut``, or
             ``window``: all of it is read, in windows that overlap by a quarter.
-        length: pad to this many tokens, for a model that takes no other length.
 
     Raises:
         UserError: `long_texts` is neither.
@@ -44,11 +43,10 @@ class Service:
         model: ServedModel,
         run: Run,
         long_texts: str = "cut",
-        length: int | None = None,
     ) -> None:
         if long_texts not in LONG_TEXTS:
             raise UserError(f"--long-texts {long_texts!r}: use one of {', '.join(LONG_TEXTS)}")
-        self.model, self.run, self.length = model, run, length
+        self.model, self.run = model, run
         self.long_texts = long_texts
         self.overlap = None
         if long_texts == "window":

@@ -30,9 +30,7 @@ class TokenClassificationService(Service):
             - ``scores``: float32 [B, T], its probability.
         """
         spans = self.model.tokenizer.tokenize_with_offsets(text)
-        windows = cut_into_windows(
-            self.model, spans.token_ids, overlap=self.overlap, length=self.length
-        )
+        windows = cut_into_windows(self.model, spans.token_ids, overlap=self.overlap)
         (logits,) = self.run_windows(windows.inputs)
         places = tf.cast(tf.where(windows.owned), tf.int32)
         own, columns = places[:, 0], places[:, 1]
