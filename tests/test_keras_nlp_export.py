@@ -186,6 +186,7 @@ def test_the_command_line_exports(tmp_path, capsys):
     save_model(tiny_model("distilbert"), tmp_path / "model")
     words = ["export", "--model", str(tmp_path / "model"), "--format", "keras_nlp"]
     assert main([*words, "--output", str(tmp_path / "preset")]) == 0
-    assert "a keras-nlp preset" in capsys.readouterr().out
+    assert "preset: 0.1 MB" in capsys.readouterr().out
+    assert (tmp_path / "preset" / "README.md").exists()
     assert main([*words, "--output", str(tmp_path / "preset")]) == 2
     assert "exists already" in capsys.readouterr().err

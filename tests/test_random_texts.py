@@ -27,7 +27,7 @@ ROWS = 400
 ALONE = 6
 """Strings of each batch that are asked for once more by themselves."""
 
-EVERYDAY, FULL = 10_000, 100_000
+EVERYDAY, FULL = 5_000, 100_000
 TOLERANCE = 1e-5
 
 HARD = [

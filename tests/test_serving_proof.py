@@ -24,6 +24,8 @@ from serving import c_program
 from serving.exports import SETTINGS, VERSION, assert_equal_answers, write_export
 from serving.served_export import ServedExport
 
+pytestmark = pytest.mark.slow  # six exports, several processes and a compiler
+
 TEXT_OPS = {"FastBertNormalize", "FastWordpieceTokenizeWithOffsets"}
 """In `tensorflow_text`'s ``ops_lib``, which TensorFlow Serving links."""
 

@@ -179,14 +179,13 @@ def read_tensors(model: EncoderModel, tensors: Mapping[str, np.ndarray], source:
         read_encoder_tensors(model.encoder, tensors, source)
         return
     tensors = {_modern_name(name): tensor for name, tensor in tensors.items()}
-    table = name_table(model.architecture, model.task)
-    head = {theirs for ours, theirs in table if ours.startswith("head/")}
-    if not head & tensors.keys():
+    if not any(name.partition(".")[0] in _head_names(model.task) for name in tensors):
         name = {"masked_lm": "masked-LM"}.get(model.task, model.task.replace("_", "-"))
         raise UserError(
             f"{source}: has no {name} head, so what it predicts would be noise; "
             f"use a folder saved from a {_SAVED_FROM[model.task]} model"
         )
+    table = name_table(model.architecture, model.task)
     _check_names(table, tensors, source)
     _check_tied(table, tensors, source)
     _assign(named_variables(model), table, tensors, source)
@@ -207,6 +206,13 @@ def read_encoder_tensors(encoder: Encoder, tensors: Mapping[str, np.ndarray], so
     # A path begins with the model's name where the encoder is part of one.
     variables = {v.path[v.path.index("encoder/") :]: v for v in encoder.weights}
     _assign(variables, table, own, source)
+
+
+def _head_names(task: str) -> set[str]:
+    """How the names of a task's head begin, in any family."""
+    rows = (row for (own, _), rows in _HEADS.items() if own == task for row in rows)
+    # BERT's pooler, a part of a head here, is a part of its encoder there.
+    return {theirs.partition(".")[0] for _, theirs in rows} - {"bert"}
 
 
 def _assign(
