@@ -102,7 +102,7 @@ def _facts(
 
 def _origin(provenance: dict[str, Any], source: Path | None) -> str:
     if not provenance:
-        where = f"the folder `{source}`" if source else "a model in memory"
+        where = f"the folder `{source.resolve().name}`" if source else "a model in memory"
         return f"Exported from {where}, which does not say how it was trained.\n"
     facts = {"made by": provenance.get("made_by", _UNKNOWN)}
     if provenance.get("teacher"):

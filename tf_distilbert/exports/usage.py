@@ -30,9 +30,10 @@ def usage(format_name: str, served: ServedModel, output: Path, name: str) -> str
 
 
 def _serving(served: ServedModel, output: Path, name: str) -> str:
+    where = output if output.is_absolute() else f"$PWD/{output}"  # Docker takes whole paths alone
     server = _code(
         "sh",
-        f"docker run -p 8500:8500 -p 8501:8501 -v {output.absolute()}:/models/{name} \\\n"
+        f'docker run -p 8500:8500 -p 8501:8501 -v "{where}:/models/{name}" \\\n'
         f"    -e MODEL_NAME={name} tensorflow/serving",
     )
     texts = SERVICES[served.task].signatures["serving_default"]
