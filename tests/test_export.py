@@ -245,7 +245,7 @@ def test_a_model_that_is_in_no_folder(tmp_path):
     with pytest.raises(UserError, match=r"^--name: give the name under which a server"):
         export(model, "saved_model", tmp_path)
     folder, _ = export(model, "onnx", tmp_path / "out")
-    assert "a model in memory" in (folder / "README.md").read_text()
+    assert "Exported from `SequenceClassifier`, which" in (folder / "README.md").read_text()
     [answer] = Predictor(folder).predict(ask("paris is a city ."))
     ids = tf.constant([model.tokenizer.encode("paris is a city .")])
     logits = model({"token_ids": ids, "padding_mask": tf.ones_like(ids)})

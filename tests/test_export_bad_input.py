@@ -78,7 +78,7 @@ def refused_export(refused, models):
         (
             "masked_lm",
             "question_answering",
-            r"masked_lm: has no question-answering head",
+            r"masked_lm: its head is for masked_lm, not for question_answering; leave out --task",
         ),
         ("encoder", "masked_lm", r"encoder: has no masked-LM head"),
         ("masked_lm", "summary", r"task 'summary': use one of masked_lm, .*encoder$"),
@@ -147,12 +147,12 @@ def test_versions(refused_export):
 
 @pytest.mark.parametrize("number", [0, -2])
 def test_batching_of_nothing(refused_export, number):
-    message = rf"^--batching {number}: 1 or more, with --format saved_model$"
+    message = rf"^--batching {number}: 4 or more, with --format saved_model$"
     refused_export(f"--batching={number}", format_name="saved_model", message=message)
 
 
 def test_batching_is_for_the_server(refused_export):
-    message = r"^--batching 32: 1 or more, with --format saved_model$"
+    message = r"^--batching 32: 4 or more, with --format saved_model$"
     refused_export("--batching", message=message)
 
 

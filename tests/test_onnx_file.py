@@ -241,3 +241,13 @@ def test_broken_files_are_named(tmp_path):
         for call in (lambda p=path: OnnxRunner(p), lambda p=path: quantize_onnx(p, tmp_path / "q")):
             with pytest.raises(UserError, match=r"^\S*broken\.onnx: "):
                 call()
+
+
+def test_no_mask_at_all_gives_no_logits(exported):
+    model, path = exported("bert")
+    inputs = batch(2, 7) | {"mask_positions": np.zeros((2, 0), np.int32)}
+    assert (
+        OnnxRunner(path)(inputs).shape
+        == np.asarray(model(inputs)).shape
+        == (2, 0, len(tiny.VOCABULARY))
+    )

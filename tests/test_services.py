@@ -129,7 +129,7 @@ def expected_logits(service, text, text_pair=None):
             # Of two that have become equally long, the one that was longer keeps more.
             (longer if len(longer) > len(shorter) else shorter).pop()
     else:
-        first = first[: room // 2]
+        first = first[: max(room // 2, room - max(len(second), 1))]
     return np.mean([run_alone(service, row) for row in windows_of(service, second, first)], axis=0)
 
 

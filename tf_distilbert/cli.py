@@ -5,6 +5,7 @@ Every verb's function is imported when the verb runs, so that ``--help`` costs n
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,6 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print("tf-distilbert: stopped", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # whoever reads has enough, as in `... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 

@@ -135,7 +135,7 @@ def _parser() -> argparse.ArgumentParser:
         nargs="?",
         const=32,
         metavar="N",
-        help="write a file for the server that lets it put up to N requests together",
+        help="write a file for the server that lets it put up to N texts together",
     )
     verb.add_argument(
         "--calibration", nargs="+", metavar="PATH", help="text for full_int8, as prepare takes it"

@@ -179,7 +179,7 @@ def read_tensors(model: EncoderModel, tensors: Mapping[str, np.ndarray], source:
         read_encoder_tensors(model.encoder, tensors, source)
         return
     tensors = {_modern_name(name): tensor for name, tensor in tensors.items()}
-    if not any(name.partition(".")[0] in _head_names(model.task) for name in tensors):
+    if not any(name.startswith(_head_prefixes(model.task)) for name in tensors):
         name = {"masked_lm": "masked-LM"}.get(model.task, model.task.replace("_", "-"))
         raise UserError(
             f"{source}: has no {name} head, so what it predicts would be noise; "
@@ -208,11 +208,12 @@ def read_encoder_tensors(encoder: Encoder, tensors: Mapping[str, np.ndarray], so
     _assign(variables, table, own, source)
 
 
-def _head_names(task: str) -> set[str]:
+def _head_prefixes(task: str) -> tuple[str, ...]:
     """How the names of a task's head begin, in any family."""
     rows = (row for (own, _), rows in _HEADS.items() if own == task for row in rows)
+    prefixes = (theirs.partition("#")[0] for _, theirs in rows)
     # BERT's pooler, a part of a head here, is a part of its encoder there.
-    return {theirs.partition(".")[0] for _, theirs in rows} - {"bert"}
+    return tuple(prefix for prefix in prefixes if not prefix.startswith("bert."))
 
 
 def _assign(

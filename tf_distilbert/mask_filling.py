@@ -56,7 +56,7 @@ def fill_mask(
         _check(text, served)
     top_k = min(top_k, len(served.tokenizer.vocabulary))
     service = MaskedLMService(served, model_function(model, served), top_k=top_k)
-    answers = {name: t.numpy() for name, t in service.answer(tf.constant(list(texts))).items()}
+    answers = {name: t.numpy() for name, t in service.answer(tf.constant(_encoded(texts))).items()}
     return [
         [
             [
@@ -69,6 +69,11 @@ def fill_mask(
             *(answers[name] for name in ("mask_count", "tokens", "scores")), strict=True
         )
     ]
+
+
+def _encoded(texts: Sequence[str]) -> list[bytes]:
+    # Half a pair of surrogates is no text; its bytes are no UTF-8, and are left out.
+    return [text.encode("utf-8", errors="surrogatepass") for text in texts]
 
 
 def _check(text: str, served: ServedModel) -> None:

@@ -106,7 +106,13 @@ def load_task_model(
         task = task or "masked_lm"
         model = TASK_MODELS[task](architecture)
     else:
-        task = task or read_task(folder)
+        written = read_task(folder)
+        if task not in (None, "encoder", written) and written not in (None, "encoder"):
+            raise UserError(
+                f"{folder}: its head is for {written}, not for {task}; leave out --task, or give "
+                "--task encoder"
+            )
+        task = task or written
         if task is None:
             raise UserError(
                 f"{folder / 'config.json'}: does not say which head the model has "

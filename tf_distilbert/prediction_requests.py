@@ -15,8 +15,9 @@ def read_requests(
     Args:
         texts: of the command line; with none, every line of standard input is a request: a text,
             or a JSON object such as ``{"question": "...", "context": "..."}``.
-        question: makes each of the texts a context that may hold its answer.
-        text_pair: the second text beside each of the texts.
+        question: makes each of the texts a context that may hold its answer; a request that has a
+            question keeps it.
+        text_pair: the second text beside each of the texts; a request that has one keeps it.
 
     Raises:
         UserError: both of them, or a line is a JSON object of something else than texts.
@@ -28,10 +29,12 @@ def read_requests(
         if not texts and not line.strip():
             continue
         request = {"text": line} if texts else _parse(line, number)
-        if question is not None and "text" in request:
+        if question is not None and set(request) == {"text"}:
             request = {"question": question, "context": request["text"]}
+        elif question is not None:
+            request = request if "question" in request else request | {"question": question}
         elif text_pair is not None:
-            request = request | {"text_pair": text_pair}
+            request = request if "text_pair" in request else request | {"text_pair": text_pair}
         requests.append(request)
     return requests
 

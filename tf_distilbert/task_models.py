@@ -91,7 +91,8 @@ class SequenceClassifier(EncoderModel):
     Called as `EncoderModel` it gives logits, float [B, C].
 
     Raises:
-        UserError: no label, two of the same name, or a problem that is none of these.
+        UserError: no label, two of the same name, a problem that is none of these, or a regression
+            with more than one label.
     """
 
     task = "sequence_classification"
@@ -109,6 +110,8 @@ class SequenceClassifier(EncoderModel):
         self.problem = problem or ("regression" if len(self.labels) == 1 else "single_label")
         if self.problem not in PROBLEMS:
             raise UserError(f"problem {problem!r}: use one of {', '.join(PROBLEMS)}")
+        if self.problem == "regression" and len(self.labels) > 1:
+            raise UserError(f"a regression gives one number, here are {len(self.labels)} labels")
         self.head_dropout = head_dropout
         super().__init__(architecture, tokenizer, **kwargs)
 

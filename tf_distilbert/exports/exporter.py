@@ -28,6 +28,8 @@ from tf_distilbert.exports.verification import (
     verify,
     verify_texts,
 )
+from tf_distilbert.exports.warm_up import WARM_UP_BATCH
+from tf_distilbert.keras_nlp_presets import is_preset
 from tf_distilbert.model_folder import load_task_model, resolve_folder
 from tf_distilbert.serving.model_function import model_function
 from tf_distilbert.serving.served_model import ServedModel
@@ -88,8 +90,8 @@ def export(
         max_length: tokens that the model reads at once; by default all its positions, in a LiteRT
             file, whose rows all have this length, `LITERT_LENGTH`.
         top_k: words for each mask, of a masked language model's SavedModel.
-        batching: write a file for the server, too, by which it puts up to so many requests
-            together.
+        batching: write a file for the server, too, by which it puts up to so many texts of several
+            requests together; it refuses requests of more.
         calibration: sources of text, as `read_blocks` takes them, for ``full_int8``.
 
     Returns:
@@ -121,6 +123,8 @@ def export(
         name = name or _name(source)
         folder = folder / name / str(version)
     _check_free(folder)
+    # A keras-nlp preset by its name has no folder of its own.
+    home = None if source is None or is_preset(source) else resolve_folder(source)
     extra: dict[str, Any] = {"calibration": calibration} if calibration else {}
     with _new_parents(folder), whole_folder(folder) as partial:
         run = _WRITE[format_name](model, service, partial, precision, **extra)
@@ -135,15 +139,16 @@ def export(
         card = model_card(
             model,
             service,
-            None if source is None else resolve_folder(source),
+            home,
+            _name(source) if source is not None else type(model).__name__,
             format_name,
             precision,
             found,
             usage(format_name, service.model, where, name or folder.name),
         )
         (partial / CARD).write_text(card, encoding="utf-8")
-    if batching:
-        write_atomically(folder.parent / BATCHING, batching_parameters(batching).encode())
+        if batching:
+            write_atomically(folder.parent / BATCHING, batching_parameters(batching).encode())
     return folder, found
 
 
@@ -162,8 +167,10 @@ def _check_options(
         )
     if version < 1:
         raise UserError(f"--version is {version}; servers know whole numbers from 1 on")
-    if batching is not None and (batching < 1 or format_name != "saved_model"):
-        raise UserError(f"--batching {batching}: 1 or more, with --format saved_model")
+    if batching is not None and (batching < WARM_UP_BATCH or format_name != "saved_model"):
+        raise UserError(
+            f"--batching {batching}: {WARM_UP_BATCH} or more, with --format saved_model"
+        )
     if (precision == "full_int8") != bool(calibration):
         raise UserError(
             "--calibration: full_int8 needs text from which it learns the ranges of numbers"
@@ -207,7 +214,7 @@ def _name(source: str | Path | None) -> str:
 
 
 def _check_free(folder: Path) -> None:
-    """See, before anything takes time, that the output is free and can be written."""
+    """See, before anything is written, that the output is free."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder}: exists already; choose another --output or --version")
 

@@ -50,17 +50,21 @@ def main(*texts: str) -> None:
             best = np.argsort(-logits)[:5]
             print(place, [tokenizer.id_to_token(int(token)) for token in best])
     elif metadata["task"] == "sequence_classification":
-        print(metadata["labels"][int(output.argmax())], output)
+        names = metadata["labels"] if metadata["problem"] != "regression" else ["value"]
+        print(names[int(output.argmax())], output)
     elif metadata["task"] == "token_classification":
         for token, logits in zip(encoding.tokens, output, strict=True):
             if token != "[PAD]":
                 print(token, metadata["labels"][int(logits.argmax())])
     elif metadata["task"] == "question_answering":
-        start, end = output.argmax(axis=0)
-        print(tokenizer.decode(encoding.ids[start : end + 1]))
+        context = np.array([sequence == 1 for sequence in encoding.sequence_ids])
+        output = np.where(context[:, None], output, -np.inf)
+        start = int(output[:, 0].argmax())
+        end = start + int(output[start:, 1].argmax())
+        print(texts[1][encoding.offsets[start][0] : encoding.offsets[end][1]])
     else:
         print(output[0])  # the last hidden state of [CLS]
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(*(sys.argv[1:] or [""]))

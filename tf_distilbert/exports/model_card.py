@@ -26,6 +26,7 @@ def model_card(
     model: EncoderModel,
     service: Service,
     source: Path | None,
+    name: str,
     format_name: str,
     precision: str,
     verification: Verification,
@@ -38,6 +39,7 @@ def model_card(
         service: how texts are answered.
         source: the model's folder, whose own card and ``provenance.json`` are read; None for a
             model that is in no folder.
+        name: the model's.
         format_name: as ``--format`` takes it.
         precision: as ``--precision`` takes it.
         verification: what the check of the files found.
@@ -56,10 +58,10 @@ def model_card(
         fields.setdefault("base_model", str(provenance["teacher"]))
     parts = [
         f"---\n{yaml.safe_dump(fields, sort_keys=False, allow_unicode=True)}---\n",
-        f"# {_title(model, source)}, exported as {format_name}\n",
+        f"# {name}, exported as {format_name}\n",
         _table(_facts(model, service, format_name, precision, verification)),
         "## Where it comes from\n",
-        _origin(provenance, source),
+        _origin(provenance, name),
         "## Measured quality\n",
         _quality(provenance),
         "## How to call it\n",
@@ -67,10 +69,6 @@ def model_card(
         f"Written by tf_distilbert {__version__}.\n",
     ]
     return "\n".join(parts)
-
-
-def _title(model: EncoderModel, source: Path | None) -> str:
-    return source.resolve().name if source else type(model).__name__
 
 
 def _facts(
@@ -100,10 +98,9 @@ def _facts(
     return facts
 
 
-def _origin(provenance: dict[str, Any], source: Path | None) -> str:
+def _origin(provenance: dict[str, Any], name: str) -> str:
     if not provenance:
-        where = f"the folder `{source.resolve().name}`" if source else "a model in memory"
-        return f"Exported from {where}, which does not say how it was trained.\n"
+        return f"Exported from `{name}`, which does not say how it was trained.\n"
     facts = {"made by": provenance.get("made_by", _UNKNOWN)}
     if provenance.get("teacher"):
         facts["distilled from"] = provenance["teacher"]

@@ -22,7 +22,7 @@ from tf_distilbert.atomic_writes import write_atomically
 from tf_distilbert.errors import UserError
 from tf_distilbert.exports.onnx_patterns import REWRITERS
 from tf_distilbert.exports.optional_package import explain_missing
-from tf_distilbert.exports.raw_inputs import as_int32
+from tf_distilbert.exports.raw_inputs import as_int32, with_a_slot
 from tf_distilbert.runtime import usable_cores
 
 if TYPE_CHECKING:
@@ -122,7 +122,9 @@ class OnnxRunner:
         Raises:
             UserError: an input is missing.
         """
-        return self._session.run(None, as_int32(inputs, self.input_names))[0]
+        return with_a_slot(
+            lambda arrays: self._session.run(None, arrays)[0], as_int32(inputs, self.input_names)
+        )
 
 
 def _first_line(error: Exception) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 
 from tf_distilbert.errors import UserError, explain_write_errors
 from tf_distilbert.exports.optional_package import explain_missing
-from tf_distilbert.exports.raw_inputs import as_int32
+from tf_distilbert.exports.raw_inputs import as_int32, with_a_slot
 
 
 def convert_to_openvino(onnx_path: Path, target: Path) -> None:
@@ -87,7 +87,9 @@ class OpenVINORunner:
         Raises:
             UserError: an input is missing.
         """
-        return self._model(as_int32(inputs, self.input_names))[0].copy()
+        return with_a_slot(
+            lambda arrays: self._model(arrays)[0].copy(), as_int32(inputs, self.input_names)
+        )
 
 
 def _last_line(error: Exception) -> str:

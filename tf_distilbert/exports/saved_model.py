@@ -6,6 +6,7 @@ from tempfile import TemporaryDirectory
 import tensorflow as tf
 
 from tf_distilbert.encoder_model import EncoderModel
+from tf_distilbert.errors import UserError
 from tf_distilbert.exports.concrete_function import input_specs
 from tf_distilbert.exports.description import write_description
 from tf_distilbert.exports.warm_up import write_warm_up_requests
@@ -71,8 +72,11 @@ def write_saved_model(model: EncoderModel, service: Service, folder: Path) -> No
         facts["long_texts"] = service.long_texts
         write_description(Path(temporary), service.model, **facts)
         module = ServedModule(model, service, sorted(Path(temporary).iterdir()))
-        tf.saved_model.save(module, str(folder), signatures=module.functions)
-    write_warm_up_requests(folder, module.functions)
+        try:
+            tf.saved_model.save(module, str(folder), signatures=module.functions)
+            write_warm_up_requests(folder, module.functions)
+        except tf.errors.OpError as error:
+            raise UserError(f"{folder}: cannot be written ({error.message}); make room") from None
 
 
 def batching_parameters(max_batch_size: int) -> str:

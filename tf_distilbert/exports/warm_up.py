@@ -18,6 +18,9 @@ _TEXTS = (
     ["A short text.", "A text of a few more words, with a [MASK] in it.", "", "One more."],
     ["A text of several more words, with a [MASK] in it. " * 20],
 )
+WARM_UP_BATCH = max(map(len, _TEXTS))
+"""The largest batch among them; a server that batches must take it."""
+
 _LENGTHS = (16, 64, 128)
 
 # Numbers of the fields in the messages.

@@ -5,14 +5,20 @@ from typing import ClassVar
 import tensorflow as tf
 
 from tf_distilbert.serving.service import Service, mean_by_text
-from tf_distilbert.serving.token_windows import cut_into_windows, cut_off, cut_pair, pair_room
+from tf_distilbert.serving.token_windows import (
+    beginnings,
+    cut_into_windows,
+    cut_pair,
+    pair_room,
+)
 
 
 class ClassificationService(Service):
     """Classifies texts, or pairs of them; see `Service`.
 
     A long text gets the mean of its windows' logits. Of a pair, ``cut`` shortens the longer text
-    first; ``window`` reads all of ``text_pair`` beside the beginning of ``text``.
+    first; ``window`` reads all of ``text_pair`` beside as much of the beginning of ``text`` as
+    fits, at least half a window.
     """
 
     signatures: ClassVar = {"serving_default": ("text",), "text_pair": ("text", "text_pair")}
@@ -38,7 +44,10 @@ class ClassificationService(Service):
             if self.overlap is None:
                 first, second = cut_pair(first, second, room)
             else:
-                first = cut_off(first, room // 2)
+                second_lengths = tf.cast(second.row_lengths(), tf.int32)
+                first = beginnings(
+                    first, tf.maximum(room // 2, room - tf.maximum(second_lengths, 1))
+                )
             windows = cut_into_windows(self.model, second, first, self.overlap)
         (logits,) = self.run_windows(windows.inputs)
         if self.overlap is not None:

@@ -111,8 +111,8 @@ def cut_pair(
     shorter = tf.minimum(tf.minimum(a, b), room // 2)
     longer = tf.minimum(tf.maximum(a, b), room - shorter)
     return (
-        _beginnings(first, tf.where(a > b, longer, shorter)),
-        _beginnings(second, tf.where(a > b, shorter, longer)),
+        beginnings(first, tf.where(a > b, longer, shorter)),
+        beginnings(second, tf.where(a > b, shorter, longer)),
     )
 
 
@@ -123,10 +123,11 @@ def pair_room(model: ServedModel) -> int:
 
 def cut_off(texts: tf.RaggedTensor, most: int) -> tf.RaggedTensor:
     """Keep the first tokens of each text, ``most`` at most."""
-    return _beginnings(texts, tf.fill([texts.nrows(out_type=tf.int32)], most))
+    return beginnings(texts, tf.fill([texts.nrows(out_type=tf.int32)], most))
 
 
-def _beginnings(texts: tf.RaggedTensor, lengths: tf.Tensor) -> tf.RaggedTensor:
+def beginnings(texts: tf.RaggedTensor, lengths: tf.Tensor) -> tf.RaggedTensor:
+    """Keep the first tokens of each text, at most as many as ``lengths``, int32 [B], says."""
     place = tf.ragged.range(texts.row_lengths()).values
     keep = tf.cast(place, tf.int32) < tf.gather(lengths, texts.value_rowids())
     return tf.ragged.boolean_mask(texts, texts.with_values(keep))
