@@ -153,6 +153,7 @@ def test_a_head_that_is_not_there_is_not_made_up(task, message, tmp_path):
         ({"id2label": {"0": "a", "1": "a", "2": "c"}}, "two classes of id2label have one name"),
         ({"id2label": {"0": "a", "1": "b"}}, r"classifier.weight has shape \[3, 16\]"),
         ({"problem_type": "ranking"}, "problem_type 'ranking': use single_label"),
+        ({"seq_classif_dropout": "much"}, r"seq_classif_dropout is 'much'; it must be in \[0, 1\)"),
         ({"id2label": None, "num_labels": 0}, "num_labels is 0"),
     ],
 )

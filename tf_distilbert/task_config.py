@@ -78,7 +78,7 @@ def make_task_model(folder: Path, task: str, architecture: Architecture) -> Enco
     """Make the untrained model of a task with the labels that ``config.json`` names.
 
     Raises:
-        UserError: the labels are not in order.
+        UserError: labels, problem or dropout are not in order.
     """
     path = folder / "config.json"
     config = read_json(path)
@@ -91,7 +91,7 @@ def make_task_model(folder: Path, task: str, architecture: Architecture) -> Enco
             raise UserError(f"{path}: problem_type {problem!r}: use {', '.join(_PROBLEMS)}")
         settings["problem"] = _PROBLEMS.get(problem)
     if task not in ("masked_lm", "encoder"):
-        settings["head_dropout"] = _head_dropout(config, task, architecture)
+        settings["head_dropout"] = _head_dropout(config, path, task, architecture)
     return TASK_MODELS[task](architecture, **settings)
 
 
@@ -127,7 +127,9 @@ def _labels(config: dict[str, Any], path: Path) -> list[str]:
     return labels
 
 
-def _head_dropout(config: dict[str, Any], task: str, architecture: Architecture) -> float:
+def _head_dropout(
+    config: dict[str, Any], path: Path, task: str, architecture: Architecture
+) -> float:
     key, default = _DROPOUT.get((task, architecture.family), (None, None))
     if key is None:
         # DistilBERT's token classifier has that of its hidden states, BERT's answerer none.
@@ -135,4 +137,6 @@ def _head_dropout(config: dict[str, Any], task: str, architecture: Architecture)
     value = config.get(key)
     if value is None:
         value = architecture.dropout if default is None else default
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1:
+        raise UserError(f"{path}: {key} is {value!r}; it must be in [0, 1)")
     return float(value)

@@ -14,6 +14,7 @@ from tf_distilbert.errors import UserError
 from tf_distilbert.exports.concrete_function import concrete_function, input_specs
 from tf_distilbert.exports.description import write_description
 from tf_distilbert.exports.fixed_shape import FixedShapeRun
+from tf_distilbert.exports.litert_file import QUANTIZATIONS
 from tf_distilbert.exports.optional_package import explain_missing
 from tf_distilbert.exports.saved_model import TOKEN_IDS, write_saved_model
 from tf_distilbert.exports.saved_model_session import SavedModelSession
@@ -25,7 +26,7 @@ from tf_distilbert.serving.token_windows import cut_into_windows
 
 PRECISIONS = {
     "saved_model": ("float32", "bfloat16"),
-    "litert": ("float32", "float16", "int8", "full_int8"),
+    "litert": QUANTIZATIONS,
     "onnx": ("float32", "int8"),
     "openvino": ("float32",),
     "keras_nlp": ("float32",),

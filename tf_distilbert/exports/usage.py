@@ -36,8 +36,11 @@ def _serving(served: ServedModel, output: Path, name: str) -> str:
         f'docker run -p 8500:8500 -p 8501:8501 -v "{where}:/models/{name}" \\\n'
         f"    -e MODEL_NAME={name} tensorflow/serving",
     )
-    texts = SERVICES[served.task].signatures["serving_default"]
-    instance = ", ".join(f'"{text}": "..."' for text in texts)
+    if isinstance(served.tokenizer, WordPieceTokenizer):
+        texts = SERVICES[served.task].signatures["serving_default"]
+        instance = ", ".join(f'"{text}": "..."' for text in texts)
+    else:  # its tokenizer is not in the graph
+        instance = ", ".join(f'"{name}": [...]' for name in served.input_names)
     request = _code(
         "sh",
         f"curl -d '{{\"instances\": [{{{instance}}}]}}' \\\n"
