@@ -1,4 +1,5 @@
-"""What all tests share: quiet TensorFlow, fixed seeds, real data, the report of parity tests."""
+"""What all tests share: a quiet TensorFlow with four devices, fixed seeds, real data, the report of
+parity tests."""
 
 import os
 import sys
@@ -9,6 +10,13 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 
 import keras
 import pytest
+import tensorflow as tf
+
+NUM_DEVICES = 4
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0],
+    [tf.config.LogicalDeviceConfiguration()] * NUM_DEVICES,
+)
 
 
 @pytest.fixture(autouse=True)

@@ -54,6 +54,8 @@ LAYERS = (
         "losses",
         "vocabulary_loss",
         "optimization",
+        "replicas",
+        "running_figures",
         "throughput",
         "data.packing",
         "data.text",

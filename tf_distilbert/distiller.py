@@ -49,6 +49,7 @@ class Distiller(MaskedMeanTrainer):
             reference does; ``masked`` only at the masked ones (faster: no other logits are made).
         chunk_size: tokens whose logits are in memory at a time; see `vocabulary_loss`.
         micro_batches: into how many parts a batch is split; see `MaskedMeanTrainer`.
+        **kwargs: `seed` (of dropout) and `name`; see there.
 
     Raises:
         UserError: a weight or the temperature is out of range; one of the models is no masked

@@ -20,8 +20,8 @@ class AdamW(keras.optimizers.AdamW):
         learning_rate: peak rate or a schedule.
         beta_1, beta_2, epsilon: the reference's values are the defaults.
         weight_decay: decoupled (Loshchilov & Hutter 2019).
-        clip_norm: largest L2 norm of all gradients together. Applied by the training step, once,
-            to the sum over micro-batches; Keras's own `global_clipnorm` clips too early for that.
+        clip_norm: largest L2 norm of all gradients together. Applied once to the sum over
+            micro-batches and replicas; Keras's own `global_clipnorm` clips too early for that.
     """
 
     def __init__(
@@ -47,6 +47,44 @@ class AdamW(keras.optimizers.AdamW):
         self.weight_decay = weight_decay or None
         self.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
 
+    def apply_summed(
+        self,
+        gradients: list[Tensor],
+        variables: list[keras.Variable],
+        norm: Tensor,
+        is_finite: Tensor,
+    ) -> None:
+        """Make one update with the gradient of the global batch, which all replicas have alike.
+
+        Every replica updates its own copy of the weights; nothing is exchanged. (Keras's `apply`
+        takes each replica's own gradient, and sums them itself.)
+
+        Args:
+            gradients: float [...] each, one for each variable.
+            variables: what the optimizer was built with.
+            norm: L2 norm of all gradients together, float scalar.
+            is_finite: bool scalar. If it is false, nothing changes but `iterations`: the schedule
+                follows the steps, whether their updates are made or not.
+        """
+
+        def clip() -> list[Tensor]:
+            return [gradient * (self.clip_norm / norm) for gradient in gradients]
+
+        def update() -> None:
+            clipped = gradients
+            if self.clip_norm:  # most are short enough, and a walk through all takes time
+                clipped = tf.cond(norm > self.clip_norm, clip, lambda: gradients)
+            for gradient, variable in zip(clipped, variables, strict=True):
+                if self.weight_decay and self._use_weight_decay(variable):
+                    decay = ops.cast(self.learning_rate * self.weight_decay, variable.dtype)
+                    tf.raw_ops.AssignSubVariableOp(
+                        resource=variable.handle, value=decay * variable.value
+                    )
+                self.update_step(gradient, variable, self.learning_rate)
+
+        tf.cond(is_finite, update, lambda: None)
+        self.iterations.assign_add(1)
+
     def update_step(
         self, gradient: Tensor, variable: keras.Variable, learning_rate: Tensor
     ) -> None:
@@ -60,8 +98,8 @@ class AdamW(keras.optimizers.AdamW):
         # that is not corrected yet, so it gets an epsilon that is smaller by the same correction.
         tf.raw_ops.ResourceApplyAdam(
             var=variable.handle,
-            m=momentum.value.handle,
-            v=velocity.value.handle,
+            m=momentum.handle,
+            v=velocity.handle,
             beta1_power=first_power,
             beta2_power=second_power,
             lr=ops.cast(learning_rate, variable.dtype),

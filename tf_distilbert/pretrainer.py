@@ -16,6 +16,7 @@ class MaskedLMPretrainer(MaskedMeanTrainer):
     Args:
         model: what is trained.
         micro_batches: into how many parts a batch is split; see `MaskedMeanTrainer`.
+        **kwargs: `seed` (of dropout) and `name`; see there.
 
     Source: Devlin et al. 2019, section 3.1, without next-sentence prediction (Liu et al. 2019).
     """

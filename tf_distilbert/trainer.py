@@ -1,13 +1,15 @@
 """The training step that all objectives here share: one update as a function of the global batch.
 
 An objective is a weighted sum of terms, each a mean over some of the batch's tokens. The counts of
-those tokens are known before the first forward pass, so a micro-batch contributes its *sum*
-divided by the *global* count, and contributions simply add up: gradients, losses and metrics come
-out the same however the batch is split. Clipping and the optimizer come once, after the sum.
+those tokens are known before the first forward pass, and summed over all replicas first. So a
+micro-batch on a replica contributes its *sum* divided by the *global* count, and contributions
+simply add up: gradients, losses and metrics come out the same however the batch is split. They are
+summed over the replicas once an update; clipping and the optimizer come after that.
 
 This file is where Keras ends and TensorFlow begins: what it calls is written in `keras.ops`.
 """
 
+import random
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,12 +17,19 @@ import keras
 import tensorflow as tf
 from keras import tree
 
+from tf_distilbert.dropout import seeded_dropout
 from tf_distilbert.errors import UserError
 from tf_distilbert.losses import masked_mean
+from tf_distilbert.optimization import AdamW
+from tf_distilbert.replicas import num_replicas, replica_number, replicated, sum_over_replicas
+from tf_distilbert.running_figures import RunningMean, RunningSum
 from tf_distilbert.throughput import Throughput
 
 Batch = tuple[dict[str, tf.Tensor], tf.Tensor, tf.Tensor]
 Scalars = dict[str, tf.Tensor]
+
+OF_TRAINING = ("gradient_norm", "tokens", "skipped_updates")
+"""Figures that an evaluation does not have."""
 
 
 class MaskedMeanTrainer(keras.Model):
@@ -30,22 +39,28 @@ class MaskedMeanTrainer(keras.Model):
     (`averaged_over`: all real ``tokens`` or the masked ``predictions``) and computes the loss and
     the figures (`loss_and_figures`).
 
+    Made within the `scope()` of a `tf.distribute` strategy, it trains on all replicas; `fit` works
+    under `MirroredStrategy`, `MultiWorkerMirroredStrategy` and `TPUStrategy`.
+
     Args:
-        micro_batches: into how many equal parts `train_step` splits a batch. Memory is that of one
-            part; the update is that of the whole batch.
+        micro_batches: into how many equal parts `train_step` splits a replica's batch. Memory is
+            that of one part; the update is that of the whole batch.
+        seed: of dropout, 0 <= seed < 2^31; the same on all workers. By default a random one, which
+            follows from `keras.utils.set_random_seed`.
     """
 
     term_weights: Mapping[str, float]
     averaged_over: Mapping[str, str]
 
-    def __init__(self, micro_batches: int = 1, **kwargs) -> None:
+    def __init__(self, micro_batches: int = 1, seed: int | None = None, **kwargs) -> None:
         super().__init__(**kwargs)
         if not isinstance(micro_batches, int) or micro_batches < 1:
             raise UserError(
                 f"micro_batches is {micro_batches!r}; it must be a whole number above 0"
             )
         self.micro_batches = micro_batches
-        self._means: dict[str, keras.metrics.Metric] = {}
+        self.seed = random.randrange(2**31) if seed is None else seed
+        self._means: dict[str, RunningMean] = {}
         self._throughput = Throughput()
 
     def loss_and_figures(
@@ -72,19 +87,46 @@ class MaskedMeanTrainer(keras.Model):
             optimizer: `tf_distilbert.AdamW` (which clips) or any of Keras's.
             **kwargs: `jit_compile`, `run_eagerly`, `steps_per_execution`, as in Keras.
         """
-        self._means = {name: keras.metrics.Mean(name) for name in self.averaged_over}
-        self._gradient_norm = keras.metrics.Mean("gradient_norm")
-        self._tokens = keras.metrics.Sum("tokens")
-        super().compile(optimizer=optimizer, **kwargs)
-        self.optimizer.build(self.trainable_variables)
+        with self.distribute_strategy.scope():
+            self._means = {name: RunningMean(name) for name in self.averaged_over}
+            self._gradient_norm = RunningMean("gradient_norm")
+            self._sums = {name: RunningSum(name) for name in ("tokens", "skipped_updates")}
+            # Not of an epoch alone, so `metrics` has neither.
+            self._skipped_in_a_row = RunningSum("skipped_in_a_row")
+            self._stop_requested = RunningSum("stop_requested")
+            super().compile(optimizer=optimizer, **kwargs)
+            self.optimizer.build(self.trainable_variables)
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
         """Everything that `fit` resets between epochs."""
-        return [
-            *self._means.values(),
-            *((self._gradient_norm, self._tokens) if self._means else ()),
-        ]
+        own = (self._gradient_norm, *self._sums.values()) if self._means else ()
+        return [*self._means.values(), *own]
+
+    def make_train_function(self, force: bool = False) -> None:
+        """Make what `fit` calls; see `replicated`."""
+        if self.train_function is None or force:
+            self.train_function = self._replicated(self.train_step)
+
+    def make_test_function(self, force: bool = False) -> None:
+        """Make what `evaluate` calls; see `replicated`."""
+        if self.test_function is None or force:
+            self.test_function = self._replicated(self.test_step)
+
+    def _replicated(self, step: Callable[[Batch], Scalars]) -> Callable[[Any], Scalars]:
+        return replicated(
+            step,
+            self.distribute_strategy,
+            steps_per_execution=self.steps_per_execution,
+            run_eagerly=self.run_eagerly,
+            jit_compile=self.jit_compile,
+        )
+
+    def _maybe_symbolic_build(self, *_: object, **__: object) -> None:
+        """Keep Keras from tracing a step only to create weights, which are all there.
+
+        Under several workers its way of doing so fails.
+        """
 
     def fit(
         self,
@@ -105,30 +147,61 @@ class MaskedMeanTrainer(keras.Model):
         self.reset_metrics()
         self._throughput.restart()
 
+    def request_stop(self) -> None:
+        """Ask all workers to stop: from the next step on, `stop_requested` in the logs is above 0.
+
+        The steps' own all-reduce carries it, so all workers see it after the same step.
+        """
+        self._stop_requested.update_state(1.0)
+
     def train_step(self, batch: Batch) -> dict[str, Any]:
-        """Make one update and give the running means of all figures."""
-        counts = count_tokens(batch)
-        variables = [variable.value for variable in self.trainable_variables]
-        shares, gradients = self._sum_over_micro_batches(batch, counts, variables)
+        """Make one update and give the running means of all figures; runs on every replica.
+
+        An update whose loss or gradient is not finite is skipped: the weights stay as they are, the
+        means leave it out, `skipped_updates` counts it.
+        """
+        counts, stop_requested = sum_over_replicas(
+            (count_tokens(batch), self._stop_requested.result())
+        )
+        shares, gradients = sum_over_replicas(self._sum_over_micro_batches(batch, counts))
         gradient_norm = tf.linalg.global_norm(gradients)
-        clip_norm = getattr(self.optimizer, "clip_norm", None)
-        if clip_norm:
-            gradients = tf.cond(
-                gradient_norm > clip_norm,
-                lambda: [gradient * (clip_norm / gradient_norm) for gradient in gradients],
-                lambda: gradients,  # most are short enough, and a walk through all takes time
-            )
-        self.optimizer.apply(gradients, self.trainable_variables)
-        self._gradient_norm.update_state(gradient_norm)
-        self._tokens.update_state(counts["tokens"])
-        own = {m.name: m.result() for m in (self._gradient_norm, self._tokens)}
-        return self._update_means(shares, counts) | own
+        is_finite = tf.math.is_finite(gradient_norm + self._weighted_sum(shares))
+        self._update(gradients, gradient_norm, is_finite)
+
+        counts = {name: tf.where(is_finite, count, 0.0) for name, count in counts.items()}
+        skipped = tf.cast(~is_finite, tf.float32)
+        self._gradient_norm.update_state(gradient_norm, 1.0 - skipped)
+        self._sums["tokens"].update_state(counts["tokens"])
+        self._sums["skipped_updates"].update_state(skipped)
+        in_a_row = (self._skipped_in_a_row.result() + 1.0) * skipped
+        self._skipped_in_a_row.total.assign(in_a_row)
+        return {
+            **self._update_means(shares, counts),
+            **{
+                metric.name: metric.result()
+                for metric in self.metrics
+                if metric.name in OF_TRAINING
+            },
+            "skipped_in_a_row": in_a_row,
+            "stop_requested": stop_requested,
+        }
 
     def test_step(self, batch: Batch) -> dict[str, Any]:
         """Compute all figures without dropout, and give their running means."""
-        counts = count_tokens(batch)
+        counts = sum_over_replicas(count_tokens(batch))
         _, shares = self._shares(batch, counts, training=False)
-        return self._update_means(shares, counts)
+        return self._update_means(sum_over_replicas(shares), counts)
+
+    def _update(self, gradients: list[tf.Tensor], norm: tf.Tensor, is_finite: tf.Tensor) -> None:
+        """Update the weights once with the gradient of the global batch, if it is finite."""
+        if isinstance(self.optimizer, AdamW):
+            self.optimizer.apply_summed(gradients, self.trainable_variables, norm, is_finite)
+            return
+        # Keras's own optimizers sum over the replicas once more, and cannot do that in a branch.
+        gradients = [tf.where(is_finite, gradient, 0.0) for gradient in gradients]
+        if num_replicas() > 1:
+            gradients = [gradient / num_replicas() for gradient in gradients]
+        self.optimizer.apply(gradients, self.trainable_variables)
 
     def _shares(self, batch: Batch, counts: Scalars, training: bool) -> tuple[tf.Tensor, Scalars]:
         """Give what a batch, or a part of it, adds to the loss and to the mean of every figure."""
@@ -141,11 +214,14 @@ class MaskedMeanTrainer(keras.Model):
         return loss, {name: masked_mean(*figures[name], counts[name]) for name in counts}
 
     def _sum_over_micro_batches(
-        self, batch: Batch, counts: Scalars, variables: list[tf.Tensor]
+        self, batch: Batch, counts: Scalars
     ) -> tuple[Scalars, list[tf.Tensor]]:
-        def share_and_gradients(part: Batch) -> tuple[Scalars, list[tf.Tensor]]:
+        """Give this replica's share of every figure, and of the gradients."""
+        variables = [variable.value for variable in self.trainable_variables]
+
+        def share_and_gradients(part: Batch, seed: tf.Tensor) -> tuple[Scalars, list[tf.Tensor]]:
             # Only the student's variables are watched: the teacher leaves no trace on the tape.
-            with tf.GradientTape(watch_accessed_variables=False) as tape:
+            with tf.GradientTape(watch_accessed_variables=False) as tape, seeded_dropout(seed):
                 tape.watch(variables)
                 loss, shares = self._shares(part, counts, training=True)
             gradients = tape.gradient(
@@ -153,16 +229,29 @@ class MaskedMeanTrainer(keras.Model):
             )
             return shares, [tf.convert_to_tensor(gradient) for gradient in gradients]
 
+        if self.jit_compile and num_replicas() > 1 and not self.run_eagerly:
+            # What replicas exchange cannot be compiled; what each computes alone can.
+            share_and_gradients = tf.function(
+                share_and_gradients, jit_compile=True, autograph=False
+            )
+        fold_in = tf.random.experimental.stateless_fold_in
+        step = tf.convert_to_tensor(self.optimizer.iterations)
+        seed = fold_in(fold_in([self.seed, 0], step), replica_number())
         if self.micro_batches == 1:
-            return share_and_gradients(batch)
-        return _sum_of_parts(share_and_gradients, batch, self.micro_batches, variables, self._means)
+            return share_and_gradients(batch, fold_in(seed, 0))
+        return _sum_of_parts(
+            lambda part, i: share_and_gradients(part, fold_in(seed, i)),
+            batch,
+            self.micro_batches,
+            ({name: tf.zeros(()) for name in self._means}, [tf.zeros_like(v) for v in variables]),
+        )
 
     def _weighted_sum(self, shares: Scalars) -> tf.Tensor:
         return sum(weight * shares[name] for name, weight in self.term_weights.items())
 
     def _update_means(self, shares: Scalars, counts: Scalars) -> dict[str, Any]:
         for name, mean in self._means.items():
-            mean.update_state(shares[name], sample_weight=counts[self.averaged_over[name]])
+            mean.update_state(shares[name], counts[self.averaged_over[name]])
         results = {name: mean.result() for name, mean in self._means.items()}
         return {"loss": self._weighted_sum(results), **results}
 
@@ -177,12 +266,8 @@ def count_tokens(batch: Batch) -> Scalars:
 
 
 def _sum_of_parts(
-    function: Callable[[Batch], tuple[Scalars, list[tf.Tensor]]],
-    batch: Batch,
-    num_parts: int,
-    variables: list[tf.Tensor],
-    names: Mapping[str, Any],
-) -> tuple[Scalars, list[tf.Tensor]]:
+    function: Callable[[Batch, tf.Tensor], Any], batch: Batch, num_parts: int, zeros: Any
+) -> Any:
     """Apply the function to each of `num_parts` slices of the batch, one at a time, and add up."""
     remedy = "use a multiple, and drop_remainder=True where the dataset is batched"
     rows = batch[1].shape[0]
@@ -198,9 +283,8 @@ def _sum_of_parts(
     )
 
     def add_part(i: tf.Tensor, sums: tuple) -> tuple:
-        results = function(tree.map_structure(lambda tensor: tensor[i], parts))
+        results = function(tree.map_structure(lambda tensor: tensor[i], parts), i)
         return i + 1, tree.map_structure(tf.add, sums, results)
 
-    zeros = ({name: tf.zeros(()) for name in names}, [tf.zeros_like(v) for v in variables])
     _, sums = tf.while_loop(lambda i, _: i < num_parts, add_part, (0, zeros))
     return sums

@@ -1,0 +1,52 @@
+"""Figures that add up over steps, held alike by every replica.
+
+Keras's own metrics keep a sum on each replica and add them when they are read. What a step of ours
+has is summed over the replicas already, together with the gradients; so here every replica holds
+the whole, reading costs nothing, and a checkpoint has every bit.
+"""
+
+import keras
+from keras import KerasTensor as Tensor
+from keras import ops
+
+
+class RunningSum(keras.metrics.Metric):
+    """The sum of what it was given since it was reset: float32 scalar."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name=name)
+        self.total = _variable("total")
+
+    def update_state(self, value: Tensor) -> None:
+        """Add a number that all replicas have alike."""
+        self.total.assign_add(ops.cast(value, "float32"))
+
+    def result(self) -> Tensor:
+        """Give the sum."""
+        return ops.convert_to_tensor(self.total)
+
+
+class RunningMean(keras.metrics.Metric):
+    """The weighted mean of what it was given since it was reset: float32 scalar."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name=name)
+        self.total, self.weight = _variable("total"), _variable("weight")
+
+    def update_state(self, value: Tensor, weight: Tensor) -> None:
+        """Add a number that all replicas have alike, with its weight.
+
+        At weight 0 the number may be anything, not even a NaN has influence.
+        """
+        weight = ops.cast(weight, "float32")
+        self.total.assign_add(ops.where(weight > 0, value * weight, 0.0))
+        self.weight.assign_add(weight)
+
+    def result(self) -> Tensor:
+        """Give the mean; 0 if all weights were 0."""
+        weight = ops.convert_to_tensor(self.weight)
+        return ops.divide_no_nan(ops.convert_to_tensor(self.total), weight)
+
+
+def _variable(name: str) -> keras.Variable:
+    return keras.Variable(0.0, trainable=False, name=name, aggregation="only_first_replica")
