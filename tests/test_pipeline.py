@@ -11,6 +11,7 @@ from tf_distilbert.data.masking import TokenMasker
 from tf_distilbert.data.pipeline import evaluation_dataset, masked_lm_dataset
 from tf_distilbert.data.records import Records
 from tf_distilbert.data.shards import EncodedBlock, ShardWriter, read_whole_shards, write_manifest
+from tf_distilbert.errors import UserError
 
 SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 VOCABULARY = SPECIAL_TOKENS + [f"w{i}" for i in range(95)]
@@ -222,3 +223,45 @@ def test_a_damaged_record_stops_the_stream_and_names_its_shard(tmp_path, make):
         Exception, match=r"records-00001\.tfrecord: record 2 at byte \d+ is damaged"
     ):
         list(itertools.islice(stream, 3))
+
+
+@pytest.mark.parametrize(("num_workers", "per_worker"), [(1, 2), (1, 4), (2, 2), (3, 1)])
+def test_workers_and_replicas_share_an_epoch_without_gap_or_overlap(
+    records, masker, num_workers, per_worker
+):
+    """Put together in order, the parts are the batches of one device; so each comes once."""
+    size, replicas = 12, num_workers * per_worker
+    num_steps = -(-len(records) // size)
+    whole = list(
+        masked_lm_dataset(records, masker, size, seed=3, first_step=2, num_steps=num_steps)
+    )
+    streams = []
+    for worker in range(num_workers):
+        parts = range(worker * per_worker, (worker + 1) * per_worker)
+        options = {"seed": 3, "first_step": 2, "num_steps": num_steps}
+        stream = masked_lm_dataset(
+            records, masker, size, num_parts=replicas, parts=parts, **options
+        )
+        streams.append(list(stream.batch(per_worker)))
+    for step, batch in enumerate(whole):
+        parts = [tf.nest.map_structure(lambda t: t.numpy(), stream[step]) for stream in streams]
+        for i, expected in enumerate(tf.nest.flatten(batch)):
+            found = [np.concatenate(tf.nest.flatten(part)[i]) for part in parts]
+            np.testing.assert_array_equal(np.concatenate(found), expected)
+
+
+def test_an_evaluation_in_parts_is_the_same_pass(records, masker):
+    whole = list(evaluation_dataset(records, masker, 12))
+    parts = [
+        list(evaluation_dataset(records, masker, 12, num_parts=3, parts=range(i, i + 1)))
+        for i in range(3)
+    ]
+    assert len(whole) == len(parts[0])
+    for step, (inputs, *_) in enumerate(whole):
+        found = np.concatenate([part[step][0]["token_ids"] for part in parts])
+        np.testing.assert_array_equal(found, inputs["token_ids"])
+
+
+def test_a_batch_that_replicas_cannot_share_is_refused(records, masker):
+    with pytest.raises(UserError, match="10 sequences cannot be shared by 4 replicas"):
+        masked_lm_dataset(records, masker, 10, num_parts=4)

@@ -27,6 +27,8 @@ def sum_over_replicas(values: Any) -> Any:
     context = tf.distribute.get_replica_context()
     if context.num_replicas_in_sync == 1:
         return values
+    # The sum is made where the values are; those that no device has computed yet get one here.
+    values = tree.map_structure(tf.identity, values)
     return context.all_reduce(tf.distribute.ReduceOp.SUM, values)
 
 

@@ -4,11 +4,13 @@ The stream is a pure function of a step's number. Sequence number ``step · batc
 endless stream belongs to epoch ``number // N``, and which of the N records it is, is a permutation
 of ``number % N`` that is computed, not stored. So every record is seen exactly once an epoch, a
 run resumes at any step without reading what came before, and nothing needs a shuffle buffer.
+
+Several replicas share a batch by row: each computes which rows are its own, and reads no others.
 """
 
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import tensorflow as tf
@@ -28,6 +30,8 @@ def masked_lm_dataset(
     seed: int = 0,
     first_step: int = 0,
     num_steps: int | None = None,
+    num_parts: int = 1,
+    parts: range | None = None,
 ) -> tf.data.Dataset:
     """Make the training stream: shuffled, masked anew each epoch, endless or `num_steps` long.
 
@@ -38,6 +42,9 @@ def masked_lm_dataset(
         seed: of the order of the records.
         first_step: where to begin: the dataset is the endless stream's, from this batch on.
         num_steps: how many batches; endless if left out.
+        num_parts: into how many equal parts each batch is cut: one for each replica.
+        parts: which of them come, one after another, as batches of their own; by default all. See
+            `distributed_dataset`.
 
     Returns:
         Batches of fixed shape, structured as keras-nlp's masked-LM preprocessors give them:
@@ -51,39 +58,105 @@ def masked_lm_dataset(
         >>> distiller.fit(masked_lm_dataset(records, masker, 32, num_steps=1000))
     """
 
-    def choose(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        number = step * batch_size + tf.range(batch_size, dtype=tf.int64)
-        epochs, index = number // len(records), number % len(records)
-        # The op shuffles well only if all its seed words differ between epochs: hash them. (The
-        # public `tf.random.experimental.index_shuffle` does not take a batch of seeds.)
-        key = mix(mix(as_uint64(seed)) + as_uint64(epochs))
-        words = tf.stack([mix(key + as_uint64(i)) for i in range(3)], axis=1)
-        return epochs, tf.raw_ops.RandomIndexShuffle(
-            index=index,
-            seed=tf.cast(words, tf.int64),
-            max_index=np.int64(len(records) - 1),
-            rounds=8,
-        )
-
-    last_step = np.iinfo(np.int64).max if num_steps is None else first_step + num_steps
-    steps = tf.data.Dataset.range(first_step, last_step)
+    rows = _rows_of_parts(batch_size, num_parts, parts, first_step, num_steps)
+    choices = rows.map(lambda numbers: visiting_order(numbers, len(records), seed))
     make = _packed_batches if isinstance(records, PackedRecords) else _batches
-    return make(steps.map(choose), records, masker, batch_size)
+    return make(choices, records, masker, batch_size // num_parts)
 
 
-def evaluation_dataset(records: Records, masker: TokenMasker, batch_size: int) -> tf.data.Dataset:
+def evaluation_dataset(
+    records: Records,
+    masker: TokenMasker,
+    batch_size: int,
+    *,
+    num_parts: int = 1,
+    parts: range | None = None,
+) -> tf.data.Dataset:
     """Make one pass over the records in order, with the same masks every time.
 
     The last batch is filled with empty sequences that carry no weight, so that all have one shape.
+    Parts are those of `masked_lm_dataset`.
     """
-    num_steps = -(-len(records) // batch_size)
 
-    def choose(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        index = step * batch_size + tf.range(batch_size, dtype=tf.int64)
-        return tf.zeros_like(index), tf.where(index < len(records), index, -1)
+    def choose(numbers: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return tf.zeros_like(numbers), tf.where(numbers < len(records), numbers, -1)
 
-    steps = tf.data.Dataset.range(num_steps)
-    return _batches(steps.map(choose), records, masker, batch_size)
+    rows = _rows_of_parts(batch_size, num_parts, parts, 0, -(-len(records) // batch_size))
+    return _batches(rows.map(choose), records, masker, batch_size // num_parts)
+
+
+def distributed_dataset(
+    strategy: tf.distribute.Strategy, make: Callable[[int, range], tf.data.Dataset]
+) -> tf.data.Dataset | tf.distribute.DistributedDataset:
+    """Let each worker of a strategy make the parts of its own replicas alone.
+
+    Args:
+        strategy: whose replicas share the batches.
+        make: from `num_parts` and `parts` to one of the datasets above.
+
+    Example:
+        >>> make = partial(masked_lm_dataset, records, masker, 4096)
+        >>> stream = distributed_dataset(strategy, lambda n, parts: make(num_parts=n, parts=parts))
+        >>> distiller.fit(stream, steps_per_epoch=1000)
+    """
+    num_replicas = strategy.num_replicas_in_sync
+    if num_replicas == 1:
+        return make(1, range(1))
+
+    def of_worker(context: tf.distribute.InputContext) -> tf.data.Dataset:
+        number = num_replicas // context.num_input_pipelines
+        first = context.input_pipeline_id * number
+        return make(num_replicas, range(first, first + number))
+
+    return strategy.distribute_datasets_from_function(of_worker)
+
+
+def visiting_order(numbers: tf.Tensor, num_records: int, seed: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """Tell which record comes at a place of the endless stream.
+
+    Args:
+        numbers: places, int64 [n]; those of a step are ``step · batch_size + row``.
+        num_records: records in an epoch.
+        seed: of the order.
+
+    Returns:
+        The epoch and the record's index, int64 [n] each.
+    """
+    epochs, index = numbers // num_records, numbers % num_records
+    # The op shuffles well only if all its seed words differ between epochs: hash them. (The
+    # public `tf.random.experimental.index_shuffle` does not take a batch of seeds.)
+    key = mix(mix(as_uint64(seed)) + as_uint64(epochs))
+    words = tf.stack([mix(key + as_uint64(i)) for i in range(3)], axis=1)
+    return epochs, tf.raw_ops.RandomIndexShuffle(
+        index=index,
+        seed=tf.cast(words, tf.int64),
+        max_index=np.int64(num_records - 1),
+        rounds=8,
+    )
+
+
+def _rows_of_parts(
+    batch_size: int,
+    num_parts: int,
+    parts: range | None,
+    first_step: int,
+    num_steps: int | None,
+) -> tf.data.Dataset:
+    """Give the places in the stream of each part of each step: int64 [batch_size / num_parts]."""
+    if batch_size % num_parts:
+        raise UserError(
+            f"a batch of {batch_size} sequences cannot be shared by {num_parts} replicas; use a "
+            f"multiple of {num_parts}"
+        )
+    parts = range(num_parts) if parts is None else parts
+    size = batch_size // num_parts
+
+    def rows(number: tf.Tensor) -> tf.Tensor:
+        step, part = number // len(parts), parts.start + number % len(parts)
+        return step * batch_size + part * size + tf.range(size, dtype=tf.int64)
+
+    last = np.iinfo(np.int64).max if num_steps is None else (first_step + num_steps) * len(parts)
+    return tf.data.Dataset.range(first_step * len(parts), last).map(rows)
 
 
 def _batches(
