@@ -50,6 +50,7 @@ LAYERS = (
     ("masked_language_model", "task_models", "data.pipeline"),
     ("encoder_model",),
     ("encoder", "data.masking", "data.prepare", "data.vocabulary", "model_config"),
+    ("data.block_encoder", "data.output_folder"),
     (
         "losses",
         "vocabulary_loss",
@@ -64,7 +65,7 @@ LAYERS = (
     ("tokenization.bert_characters", "tokenization.normalizer_model"),
     ("tokenization.tokenizer", "google_checkpoint", "weight_files", "hub"),
     ("tokenization.text_spans",),
-    ("data.shards", "data.row_packing", "runtime"),
+    ("data.shards", "data.row_packing", "data.progress_report", "runtime"),
     ("data.records", "data.hashing", "atomic_writes"),
     ("config",),
     ("activation",),

@@ -8,7 +8,7 @@ What it leaves out: which block goes to which shard; `prepare.py` decides that.
 
 import json
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import reduce
@@ -186,6 +186,11 @@ def read_whole_shards(folder: Path) -> list[ShardSummary]:
     return summaries
 
 
+def add_dropped(shards: Iterable[ShardSummary]) -> dict[str, int]:
+    """Sum up what was dropped, by reason."""
+    return reduce(_add, (shard.num_dropped for shard in shards))
+
+
 def write_manifest(folder: Path, shards: Sequence[ShardSummary], settings: dict[str, Any]) -> None:
     """Sum up whole shards; with this the folder is finished and `Records.open` accepts it.
 
@@ -204,7 +209,7 @@ def write_manifest(folder: Path, shards: Sequence[ShardSummary], settings: dict[
         "num_tokens": sum(shard.num_tokens for shard in shards),
         "num_text_bytes": sum(shard.num_text_bytes for shard in shards),
         "num_invalid_lines": sum(shard.num_invalid_lines for shard in shards),
-        "num_dropped": reduce(_add, (shard.num_dropped for shard in shards)),
+        "num_dropped": add_dropped(shards),
         "length_histogram": {"bin_width": HISTOGRAM_BIN, "counts": histogram.tolist()},
         "shards": [
             {"name": s.name, "num_bytes": s.num_bytes, "num_sequences": s.num_sequences}
