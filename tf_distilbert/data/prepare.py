@@ -5,6 +5,8 @@ threads tokenises and packs in between (TensorFlow's tokeniser runs outside Pyth
 So the shards are the same, byte for byte, whatever the number of threads and however often the
 run was interrupted: whole shards are kept, and the blocks that they hold are skipped.
 
+`beam.py` does the same on many machines.
+
 What it leaves out: shuffling and masking, which training does afresh in each epoch.
 """
 

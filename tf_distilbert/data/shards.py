@@ -3,7 +3,7 @@
 A shard's sequences go to a file with a temporary name; closing the shard renames it and its
 companions, the summary last. So a shard with a summary is whole, one without is written again.
 
-What it leaves out: which block goes to which shard; `prepare.py` decides that.
+What it leaves out: which block goes to which shard; `prepare.py` and `beam.py` decide that.
 """
 
 import json
@@ -172,6 +172,27 @@ class ShardWriter:
 
 def _add(counts: dict[str, int], more: dict[str, int]) -> dict[str, int]:
     return {name: counts.get(name, 0) + more.get(name, 0) for name in counts | more}
+
+
+def move_shard(source: Path, folder: Path, number: int) -> ShardSummary:
+    """Make the one shard of a folder the shard of another one, under another number.
+
+    Args:
+        source: an existing folder with a whole shard of number 0.
+        folder: another one on the same disk.
+        number: the shard's place there.
+
+    Raises:
+        UserError: it cannot be moved; then there is no summary in `folder`.
+    """
+    target = shard_path(folder, number, ".tfrecord")
+    content = json.loads(shard_path(source, 0, ".json").read_text(encoding="utf-8"))
+    summary = ShardSummary(**content | {"name": target.name})
+    with explain_write_errors(target):
+        for suffix in (".tfrecord", ".index.npy", ".counts.npy"):
+            publish(shard_path(source, 0, suffix), shard_path(folder, number, suffix))
+    write_json(shard_path(folder, number, ".json"), asdict(summary))
+    return summary
 
 
 def read_whole_shards(folder: Path) -> list[ShardSummary]:
