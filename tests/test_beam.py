@@ -4,9 +4,12 @@ import gzip
 import importlib.util
 import json
 import lzma
+import os
 import resource
 import shlex
+import signal
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -297,6 +300,19 @@ def test_a_full_disk(tmp_path, command, text, refused):
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"settings.json", "vocab.txt"}
     assert main(command(text, "--runner", "beam")) == 0
+
+
+@needs_beam
+def test_stopped_by_hand(tmp_path, command, text, monkeypatch, capfd):
+    def stop(*_):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.5)  # while the main thread takes notice
+        raise UserError("what the steps say then is not shown")
+
+    monkeypatch.setattr(BlockEncoder, "__call__", stop)
+    assert main(command(text, "--runner", "beam")) == 130
+    assert capfd.readouterr().err == "tf-distilbert: stopped\n"
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"settings.json", "vocab.txt"}
 
 
 @needs_beam

@@ -7,6 +7,7 @@
 
 import re
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import apache_beam as beam
 from apache_beam.runners.runner import PipelineState
@@ -51,19 +52,32 @@ def run(pipeline: beam.Pipeline, job: Job) -> None:
     """Run the pipeline and wait for its end.
 
     Raises:
+        KeyboardInterrupt: after the steps have ended.
         UserError: of a step; or the pipeline failed otherwise.
     """
     with explain_write_errors(job.errors):
         job.errors.mkdir(parents=True)
-    try:
-        state = pipeline.run().wait_until_finish()
-        failure = None if state in (None, PipelineState.DONE) else f"ended as {state}"
-    except Exception as error:  # whatever the runner makes of a worker's error
-        failure = _last_line(error)
+    # In a thread, so that Ctrl-C does not hit a step: it would be logged as the step's failure.
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(_run_to_end, pipeline)
+        try:
+            failure = waiting.result()
+        except KeyboardInterrupt:
+            (job.errors / "stopped.txt").touch()  # the steps end, and then the pipeline
+            raise
     if messages := sorted(job.errors.glob("*.txt")):
         raise UserError(messages[0].read_text(encoding="utf-8"))
     if failure:
         raise UserError(f"beam: the pipeline failed ({failure}); its runner's log says more")
+
+
+def _run_to_end(pipeline: beam.Pipeline) -> str | None:
+    """Give what went wrong, if anything."""
+    try:
+        state = pipeline.run().wait_until_finish()
+    except Exception as error:  # whatever the runner makes of a worker's error
+        return _last_line(error)
+    return None if state in (None, PipelineState.DONE) else f"it ended as {state}"
 
 
 def _last_line(error: Exception) -> str:
