@@ -19,6 +19,8 @@ ONNX = ["tf2onnx>=1.17", "onnx>=1.16", "onnxruntime>=1.18"]
 OPENVINO = [*ONNX, "openvino>=2025.0"]
 # What TensorFlow Serving's clients speak; for the tests of exports.
 SERVING = ["tensorflow-serving-api>=2.20,<2.22"]
+# Corpus preparation on many machines. It wants protobuf<7, others want 7: docs/prepare.md.
+BEAM = ["apache-beam>=2.77"]
 # MeCab and the two dictionaries that Japanese BERTs were trained with.
 JAPANESE = ["fugashi>=1.3", "ipadic>=1.0", "unidic-lite>=1.0"]
 
@@ -75,6 +77,7 @@ setup(
         "onnx": ONNX,
         "openvino": OPENVINO,
         "serving": SERVING,
+        "beam": BEAM,
     },
     entry_points={"console_scripts": ["tf-distilbert = tf_distilbert.cli:main"]},
 )

@@ -1,6 +1,7 @@
 """Byte-level BPE: RoBERTa's own ids, masks written in a text, and the folder it is kept in."""
 
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -59,6 +60,13 @@ def test_a_saved_tokenizer_is_the_same(tmp_path):
     assert again.sha256 == tokenizer.sha256 and again.settings["kind"] == "BytePair"
     assert again.encode("the cat <mask>.") == tokenizer.encode("the cat <mask>.")
     assert tiny.byte_pair_tokenizer(add_prefix_space=True).sha256 != tokenizer.sha256
+
+
+def test_it_travels_to_other_processes():
+    tokenizer = tiny.byte_pair_tokenizer(add_prefix_space=True, mask_takes_space=False)
+    again = pickle.loads(pickle.dumps(tokenizer))
+    assert again.sha256 == tokenizer.sha256
+    assert again.encode("the cat <mask>.") == tokenizer.encode("the cat <mask>.")
 
 
 def test_tokenizer_json_alone_is_enough(tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import lzma
+import pickle
 import sys
 
 import pytest
@@ -51,6 +52,13 @@ def test_a_saved_tokenizer_is_the_same(tmp_path, needs_mecab):
     tokenizer = JapaneseTokenizer(VOCABULARY, "ipadic", lower_case=True)
     tokenizer.save(tmp_path, 512)
     again = read_tokenizer(tmp_path)
+    assert again.sha256 == tokenizer.sha256
+    assert again.encode("猫が[MASK]だ。BERT") == [2, 5, 6, 4, 8, 9, 10, 3]
+
+
+def test_it_travels_to_other_processes(needs_mecab):
+    tokenizer = JapaneseTokenizer(VOCABULARY, "ipadic", lower_case=True)
+    again = pickle.loads(pickle.dumps(tokenizer))
     assert again.sha256 == tokenizer.sha256
     assert again.encode("猫が[MASK]だ。BERT") == [2, 5, 6, 4, 8, 9, 10, 3]
 

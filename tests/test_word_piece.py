@@ -2,6 +2,7 @@
 
 import itertools
 import lzma
+import pickle
 import subprocess
 import sys
 import threading
@@ -208,6 +209,13 @@ def test_vocabulary_with_odd_tokens():
     odd = ["", "##", "a", "[mask]", "\ue000mask", "\U000f0000", "##\U000f0000", "a.b", "é", "é"]
     vocabulary = [*BERT_TOKENS, *odd, "##é", "\U0002b820", "x\U0002b820", "..."]
     assert_same([*HARD, *odd, "\U0002b820 x\U0002b820 éé"], vocabulary, (False, False, True))
+
+
+def test_it_travels_to_other_processes():
+    tokenizer = WordPieceTokenizer(LETTERS, False, True, False)
+    again = pickle.loads(pickle.dumps(tokenizer))
+    assert again.sha256 == tokenizer.sha256
+    assert again.encode("ab a b[MASK]") == tokenizer.encode("ab a b[MASK]")
 
 
 def test_huge_texts(capfd):

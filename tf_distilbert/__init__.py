@@ -38,6 +38,7 @@ _HOME = {
     "load_tokenizer": "model_folder",
     "masked_lm_dataset": "data.pipeline",
     "prepare": "data.prepare",
+    "prepare_with_beam": "data.beam",
     "pretrain": "train",
     "save_model": "model_folder",
 }

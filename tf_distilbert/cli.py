@@ -61,7 +61,16 @@ def _vocab(options: argparse.Namespace) -> None:
 def _prepare(options: argparse.Namespace) -> None:
     if options.tokenizer and options.cased:
         raise UserError("--cased goes with --vocab; the folder of --tokenizer says it itself")
+    by_beam = options.runner == "beam"
+    if options.beam_options and not by_beam:
+        raise UserError(f"{options.beam_options[0]}: what follows `--` goes with --runner beam")
+    if options.workers is not None and by_beam:
+        raise UserError(
+            "--workers goes with --runner local; Beam's own options follow `--`, for example "
+            f"-- --direct_num_workers={options.workers}"
+        )
     _start_tensorflow()
+    from tf_distilbert.data.beam import prepare_with_beam
     from tf_distilbert.data.prepare import prepare
     from tf_distilbert.model_folder import load_tokenizer
     from tf_distilbert.tokenization.word_piece import WordPieceTokenizer
@@ -70,14 +79,13 @@ def _prepare(options: argparse.Namespace) -> None:
         tokenizer = load_tokenizer(options.tokenizer)
     else:
         tokenizer = WordPieceTokenizer.from_file(options.vocab, lower_case=not options.cased)
-    prepare(
+    names = ("sequence_length", "cross_documents", "invalid_utf8")
+    names += ("beam_options",) if by_beam else ("workers",)
+    (prepare_with_beam if by_beam else prepare)(
         options.text,
         tokenizer,
         options.output,
-        sequence_length=options.sequence_length,
-        workers=options.workers,
-        cross_documents=options.cross_documents,
-        invalid_utf8=options.invalid_utf8,
+        **{name: getattr(options, name) for name in names},
     )
 
 

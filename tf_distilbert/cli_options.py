@@ -1,6 +1,7 @@
 """The command line's verbs and options."""
 
 import argparse
+import sys
 from collections.abc import Sequence
 
 from tf_distilbert.version import __version__
@@ -19,7 +20,13 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         The options; ``verb`` is the verb.
     """
     parser = _parser()
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    beam_options: list[str] = []
+    if arguments[:1] == ["prepare"] and "--" in arguments:
+        end = arguments.index("--")
+        arguments, beam_options = arguments[:end], arguments[end + 1 :]
     options, rest = parser.parse_known_args(arguments)
+    options.beam_options = beam_options
     # argparse gives a list of positionals once: overrides that follow a flag are left over.
     if "overrides" in options and all("=" in word and word[0] != "-" for word in rest):
         options.overrides += rest
@@ -60,6 +67,13 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--cased", action="store_true", help="the vocab.txt is cased")
     verb.add_argument(
         "--workers", type=int, metavar="N", help="threads; default: one a core, at most 8"
+    )
+    verb.add_argument(
+        "--runner",
+        choices=("local", "beam"),
+        default="local",
+        help="local, or beam: an Apache Beam pipeline, whose options follow after --; default: "
+        "%(default)s",
     )
     verb.add_argument(
         "--cross-documents", action="store_true", help="let a sequence span several documents"

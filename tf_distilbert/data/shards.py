@@ -3,12 +3,12 @@
 A shard's sequences go to a file with a temporary name; closing the shard renames it and its
 companions, the summary last. So a shard with a summary is whole, one without is written again.
 
-What it leaves out: which block goes to which shard; `prepare.py` decides that.
+What it leaves out: which block goes to which shard; `prepare.py` and `beam.py` decide that.
 """
 
 import json
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import reduce
@@ -174,6 +174,27 @@ def _add(counts: dict[str, int], more: dict[str, int]) -> dict[str, int]:
     return {name: counts.get(name, 0) + more.get(name, 0) for name in counts | more}
 
 
+def move_shard(source: Path, folder: Path, number: int) -> ShardSummary:
+    """Make the one shard of a folder the shard of another one, under another number.
+
+    Args:
+        source: an existing folder with a whole shard of number 0.
+        folder: another one on the same disk.
+        number: the shard's place there.
+
+    Raises:
+        UserError: it cannot be moved; then there is no summary in `folder`.
+    """
+    target = shard_path(folder, number, ".tfrecord")
+    content = json.loads(shard_path(source, 0, ".json").read_text(encoding="utf-8"))
+    summary = ShardSummary(**content | {"name": target.name})
+    with explain_write_errors(target):
+        for suffix in (".tfrecord", ".index.npy", ".counts.npy"):
+            publish(shard_path(source, 0, suffix), shard_path(folder, number, suffix))
+    write_json(shard_path(folder, number, ".json"), asdict(summary))
+    return summary
+
+
 def read_whole_shards(folder: Path) -> list[ShardSummary]:
     """Summaries of the shards, from the first on, that an interrupted run left whole."""
     summaries: list[ShardSummary] = []
@@ -184,6 +205,11 @@ def read_whole_shards(folder: Path) -> list[ShardSummary]:
             break
         summaries.append(summary)
     return summaries
+
+
+def add_dropped(shards: Iterable[ShardSummary]) -> dict[str, int]:
+    """Sum up what was dropped, by reason."""
+    return reduce(_add, (shard.num_dropped for shard in shards))
 
 
 def write_manifest(folder: Path, shards: Sequence[ShardSummary], settings: dict[str, Any]) -> None:
@@ -204,7 +230,7 @@ def write_manifest(folder: Path, shards: Sequence[ShardSummary], settings: dict[
         "num_tokens": sum(shard.num_tokens for shard in shards),
         "num_text_bytes": sum(shard.num_text_bytes for shard in shards),
         "num_invalid_lines": sum(shard.num_invalid_lines for shard in shards),
-        "num_dropped": reduce(_add, (shard.num_dropped for shard in shards)),
+        "num_dropped": add_dropped(shards),
         "length_histogram": {"bin_width": HISTOGRAM_BIN, "counts": histogram.tolist()},
         "shards": [
             {"name": s.name, "num_bytes": s.num_bytes, "num_sequences": s.num_sequences}

@@ -54,7 +54,11 @@ class TextBlock:
 
 
 def read_blocks(
-    sources: Sequence[str], invalid_utf8: str = "skip", block_bytes: int = BLOCK_BYTES
+    sources: Sequence[str],
+    invalid_utf8: str = "skip",
+    block_bytes: int = BLOCK_BYTES,
+    *,
+    allow_empty: bool = False,
 ) -> Iterator[TextBlock]:
     """Read sources one after another.
 
@@ -66,9 +70,10 @@ def read_blocks(
             ``sample:validation``.
         invalid_utf8: ``"skip"`` and count lines that are not UTF-8, or ``"refuse"`` them.
         block_bytes: a block ends with the first document that reaches this size.
+        allow_empty: whether all sources may be without text, as a part of a corpus may be.
 
     Raises:
-        UserError: a source is missing, empty, truncated or not what its name says.
+        UserError: a source is missing, truncated or not what its name says, or all are empty.
     """
     if invalid_utf8 not in ("skip", "refuse"):
         raise UserError(f"invalid_utf8: {invalid_utf8!r} is neither 'skip' nor 'refuse'")
@@ -92,11 +97,16 @@ def read_blocks(
             yield corpus.make_block(documents, block_size)
             is_empty, documents, block_size = False, [], 0
     last = corpus.make_block(documents, block_size)
-    if is_empty and not documents:
-        skipped = f" ({last.num_invalid_lines} lines are not UTF-8)" * bool(last.num_invalid_lines)
-        raise UserError(f"{', '.join(sources)}: no text at all{skipped}; check the sources")
+    if is_empty and not documents and not allow_empty:
+        raise no_text(sources, last.num_invalid_lines)
     if documents or last.num_invalid_lines or last.num_source_bytes:
         yield last
+
+
+def no_text(sources: Sequence[str], num_invalid_lines: int) -> UserError:
+    """Give the error that says that nothing could be read."""
+    skipped = f" ({num_invalid_lines} lines are not UTF-8)" * bool(num_invalid_lines)
+    return UserError(f"{', '.join(sources)}: no text at all{skipped}; check the sources")
 
 
 def expand_sources(sources: Sequence[str]) -> list[str]:

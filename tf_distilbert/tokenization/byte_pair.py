@@ -44,6 +44,7 @@ class BytePairTokenizer(Tokenizer):
         tokens = sorted(vocabulary, key=vocabulary.__getitem__)
         self.merges = [tuple(pair) for pair in merges]
         self.add_prefix_space = add_prefix_space
+        self._arguments = (dict(vocabulary), self.merges, add_prefix_space, mask_takes_space)
         super().__init__(
             tokens,
             ROBERTA_TOKENS,

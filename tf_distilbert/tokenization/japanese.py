@@ -53,6 +53,7 @@ class JapaneseTokenizer(Tokenizer):
         lower_case: bool = False,
         normalize: bool = True,
     ) -> None:
+        self._arguments = (vocabulary, dictionary, options, lower_case, normalize)
         super().__init__(
             vocabulary,
             BERT_TOKENS,

@@ -55,6 +55,8 @@ class Tokenizer:
     """
 
     word_start: str | None = None
+    _arguments: tuple[Any, ...]
+    """What a subclass was made with: its tables are made anew in another process."""
 
     def __init__(
         self, vocabulary: Sequence[str], special_tokens: SpecialTokens, **settings: Any
@@ -65,6 +67,9 @@ class Tokenizer:
         self.pad_id, self.unknown_id, self.start_id, self.end_id, self.mask_id = self.special_ids
         self.settings = {"kind": type(self).__name__.removesuffix("Tokenizer"), **settings}
         self.sha256 = _fingerprint(self.vocabulary, self.settings)
+
+    def __reduce__(self) -> tuple[type["Tokenizer"], tuple[Any, ...]]:
+        return type(self), self._arguments
 
     @property
     def surface_forms(self) -> tuple[str, ...]:

@@ -62,6 +62,7 @@ class WordPieceTokenizer(Tokenizer):
         self.lower_case = lower_case
         self.strip_accents = lower_case if strip_accents is None else strip_accents
         self.split_chinese = split_chinese
+        self._arguments = (vocabulary, lower_case, strip_accents, split_chinese)
         super().__init__(
             vocabulary,
             BERT_TOKENS,

@@ -1,0 +1,150 @@
+"""The folder that `prepare` fills: claimed by its settings, finished by its manifest.
+
+Every runner of `prepare` begins and ends with it. What lies in between, which sequence goes to
+which shard, is the runner's.
+"""
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tf_distilbert.atomic_writes import write_atomically
+from tf_distilbert.data.progress_report import join_counts
+from tf_distilbert.data.records import FORMAT_VERSION, Records
+from tf_distilbert.data.shards import ShardSummary, add_dropped, write_json, write_manifest
+from tf_distilbert.data.text import fingerprint, no_text
+from tf_distilbert.errors import UserError, explain_write_errors
+from tf_distilbert.tokenization.tokenizer import Tokenizer
+
+MIN_SEQUENCE_LENGTH = 16
+
+# What is said of settings whose values say nothing.
+_DIFFERENCES = {
+    "sources": "other files, sizes or dates",
+    "tokenizer_sha256": "other tokens",
+    "runner": "the other one made it",
+}
+
+
+class OutputFolder:
+    """A folder for records, and all that its content depends on.
+
+    Args:
+        path: made by `claim` if it is missing.
+        sources: of the text; see `text.read_blocks`.
+        tokenizer: cuts the text into ids.
+        sequence_length: most tokens of a sequence, [CLS] and [SEP] included.
+        choices: what else decides over the content.
+
+    Attributes:
+        path: as given.
+        settings: what ``settings.json`` holds.
+
+    Raises:
+        UserError: bad sources or a sequence length that is too short.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        sources: Sequence[str],
+        tokenizer: Tokenizer,
+        *,
+        sequence_length: int,
+        **choices: Any,
+    ) -> None:
+        if sequence_length < MIN_SEQUENCE_LENGTH:
+            raise UserError(
+                f"sequence_length: {sequence_length} is too short; give {MIN_SEQUENCE_LENGTH} or "
+                "more"
+            )
+        self.path = path
+        self._sources = sources
+        self._vocabulary = tokenizer.vocabulary
+        self.settings: dict[str, Any] = {
+            "format_version": FORMAT_VERSION,
+            "sources": fingerprint(sources),
+            "vocabulary_size": len(tokenizer.vocabulary),
+            "tokenizer": tokenizer.settings,
+            "tokenizer_sha256": tokenizer.sha256,
+            "special_ids": list(tokenizer.special_ids),
+            "word_start": tokenizer.word_start,
+            "sequence_length": sequence_length,
+            **choices,
+        }
+
+    def claim(self) -> Records | None:
+        """Make the folder ours by its ``settings.json``, or see that it already is.
+
+        Returns:
+            The records, if they are finished.
+
+        Raises:
+            UserError: it was made with other settings or cannot be written.
+        """
+        output, path = self.path, self.path / "settings.json"
+        with explain_write_errors(output):
+            output.mkdir(parents=True, exist_ok=True)
+        if any(output.glob("records-*.tfrecord")) and not path.exists():
+            raise UserError(f"{output}: has shards but no settings.json; choose another --output")
+        if any(output.glob("records-*.json")):  # whole shards that would be lost or mixed
+            self._refuse_others(path)
+        else:
+            write_json(path, self.settings)
+        return Records.open(output) if (output / "manifest.json").exists() else None
+
+    def _refuse_others(self, path: Path) -> None:
+        """Compare our settings with those that are there."""
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError:
+            raise UserError(
+                f"{path}: broken; remove {self.path} or choose another --output"
+            ) from None
+        wanted = json.loads(json.dumps(self.settings))  # tuples become lists, as in the file
+        for name in {**wanted, **found}:
+            if found.get(name) != wanted.get(name):
+                values = f"{found.get(name)} there, {wanted.get(name)} now"
+                difference = _DIFFERENCES.get(name, values)
+                raise UserError(
+                    f"{self.path}: was made with other settings ({name}: {difference}); choose "
+                    "another --output or remove it"
+                )
+
+    def begin(self) -> None:
+        """Remove what a stopped run left unfinished and write ``vocab.txt``.
+
+        Raises:
+            UserError: the folder cannot be written.
+        """
+        with explain_write_errors(self.path):
+            for partial in self.path.glob("*.partial"):
+                shutil.rmtree(partial) if partial.is_dir() else partial.unlink()
+        vocabulary = "\n".join(self._vocabulary) + "\n"
+        write_atomically(self.path / "vocab.txt", vocabulary.encode("utf-8"))
+
+    def finish(self, shards: Sequence[ShardSummary]) -> Records:
+        """Write the manifest over whole shards.
+
+        Args:
+            shards: their summaries, in the order of their numbers.
+
+        Returns:
+            The finished records, opened.
+
+        Raises:
+            UserError: there is no text in the sources, no sequence is left of it, or the folder
+                cannot be written.
+        """
+        if not any(shard.num_text_bytes for shard in shards):
+            raise no_text(self._sources, sum(shard.num_invalid_lines for shard in shards))
+        if not any(shard.num_sequences for shard in shards):
+            raise UserError(
+                f"{', '.join(self._sources)}: no sequence is left "
+                f"({join_counts(add_dropped(shards))} dropped); give "
+                f"more text, or a vocabulary that fits it, and remove {self.path}"
+            )
+        write_manifest(self.path, shards, self.settings)
+        return Records.open(self.path)
