@@ -280,5 +280,5 @@ def test_durations_become_steps(duration, steps):
 
 
 def test_micro_batches():
-    assert TrainConfig(steps=1, global_batch_size=32).micro_batches == 1
-    assert TrainConfig(steps=1, global_batch_size=32, micro_batch_size=8).micro_batches == 4
+    assert TrainConfig(steps=1, global_batch_size=32).micro_batches() == 1
+    assert TrainConfig(steps=1, global_batch_size=32, micro_batch_size=8).micro_batches() == 4

@@ -5,6 +5,8 @@ import io
 import pytest
 from rich.console import Console
 
+from tf_distilbert.checkpoints import Progress
+from tf_distilbert.interruption import Interruption
 from tf_distilbert.logs import RunLog, read_log
 from tf_distilbert.monitor import Monitor
 from tf_distilbert.optimization import WarmupThenDecay
@@ -17,13 +19,17 @@ def make(folder, terminal):
         RunLog(folder, 0),
         None,
         Console(file=terminal, force_terminal=True),
+        Progress(),
         schedule=WarmupThenDecay(1.0, 0, 10),
-        first_step=0,
         total_steps=10,
         log_every=1,
         validate_every=5,
         checkpoint_every=5,
-        validation=None,
+        validate=None,
+        max_skipped_updates=3,
+        write_batch=lambda step: None,
+        interruption=Interruption(),
+        alone=True,
     )
 
 
@@ -51,5 +57,6 @@ def test_the_logged_rate_is_that_of_the_update_just_made(tmp_path):
     monitor = make(tmp_path, io.StringIO())
     monitor.set_model(type("Model", (), {"start_new_means": lambda self: None})())
     with monitor:
-        monitor.on_train_batch_end(0, {"loss": 1.0, "gradient_norm": 1.0, "tokens_per_second": 9.0})
+        logs = {"skipped_in_a_row": 0.0, "stop_requested": 0.0}
+        monitor.on_train_batch_end(0, logs | {"loss": 1.0, "tokens_per_second": 9.0})
     assert read_log(tmp_path, "train")[0]["learning_rate"] == 1.0

@@ -42,7 +42,7 @@ LAYERS = (
     ("serving.served_model",),
     ("train", "evaluation"),
     ("monitor", "run_directory", "run_data"),
-    ("checkpoints", "logs", "provenance"),
+    ("checkpoints", "logs", "provenance", "interruption"),
     ("distiller", "pretrainer"),
     ("trainer", "student", "model_folder", "keras_nlp_export"),
     ("keras_nlp_presets",),

@@ -1,14 +1,19 @@
 """Everything a run needs to go on as if it had not stopped, as plain tensors on disk.
 
-A checkpoint is a folder ``step-00000300`` with ``tensors.safetensors`` (model, optimizer and
-dropout seeds, by position and name) and ``state.json`` (the step, which is also the position in
-the data). It is written beside its place and renamed when complete.
+A checkpoint is a folder ``step-00000300`` with ``tensors.safetensors`` (model, optimizer, running
+figures, by position and name) and ``state.json`` (`Progress`, seed, position in the data), which
+has checksums of both. A folder is written beside its place and renamed when complete.
 The teacher is in none.
 """
 
+import hashlib
 import json
+import os
 import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -19,6 +24,24 @@ from tf_distilbert.atomic_writes import whole_folder
 from tf_distilbert.errors import UserError
 from tf_distilbert.trainer import MaskedMeanTrainer
 
+FORMAT_VERSION = 2
+
+
+@dataclass
+class Progress:
+    """How far a run is.
+
+    Attributes:
+        step: steps made, skipped updates included; it is also the position in the data.
+        best_step, best_loss: where the held-out loss was lowest, and that loss.
+        validation_due: the run was stopped before the validation of this step was complete.
+    """
+
+    step: int = 0
+    best_step: int | None = None
+    best_loss: float | None = None
+    validation_due: bool = False
+
 
 class Checkpoints:
     """The checkpoints of a run.
@@ -27,78 +50,159 @@ class Checkpoints:
         folder: where they lie.
         trainer: compiled; what is saved and restored.
         data: what it learns from; see `Records.identity`.
-        keep: how many of the newest stay.
+        batch_size: sequences in a step.
+        keep: how many of the newest stay, beside the best one.
+        read_only: never write; for all workers but the chief.
     """
 
-    def __init__(self, folder: Path, trainer: MaskedMeanTrainer, data: str, keep: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        trainer: MaskedMeanTrainer,
+        *,
+        data: str,
+        batch_size: int,
+        keep: int,
+        read_only: bool = False,
+    ) -> None:
         self.folder, self.trainer, self.data, self.keep = folder, trainer, data, keep
+        self.batch_size, self.read_only = batch_size, read_only
+        self._figures: dict[str, np.ndarray] = {}
 
-    def save(self, step: int) -> None:
+    def save(self, progress: Progress) -> None:
         """Write a checkpoint and remove the oldest ones.
-
-        Args:
-            step: updates made so far.
 
         Raises:
             UserError: it cannot be written; earlier checkpoints are untouched.
         """
-        with whole_folder(self._folder_of(step)) as folder:
-            tensors = {name: np.asarray(v.value) for name, v in _variables(self.trainer).items()}
+        if self.read_only:
+            return
+        with whole_folder(self._folder_of(progress.step)) as folder:
+            variables = self._variables() | self._figure_variables()
+            tensors = {name: np.asarray(v.numpy()) for name, v in variables.items()}
             save_file(tensors, folder / "tensors.safetensors")
-            (folder / "state.json").write_text(
-                json.dumps({"step": step, "data": self.data}), "utf-8"
-            )
-        for old in self.saved()[: -self.keep]:
-            shutil.rmtree(old)
+            state = {
+                "format_version": FORMAT_VERSION,
+                **asdict(progress),
+                "seed": self.trainer.seed,
+                "data": self.data,
+                "next_sequence": progress.step * self.batch_size,
+                "tensors_sha256": _file_digest(folder / "tensors.safetensors"),
+            }
+            state["checksum"] = _digest(state)
+            (folder / "state.json").write_text(json.dumps(state, indent=2) + "\n", "utf-8")
+        newest = self.saved()[-self.keep :]
+        for old in self.saved():
+            if old not in newest and _step_of(old) != progress.best_step:
+                _remove(old)
 
-    def discard(self, step: int) -> None:
-        """Remove the checkpoint of a step, if there is one."""
-        shutil.rmtree(self._folder_of(step), ignore_errors=True)
+    def discard_from(self, step: int) -> None:
+        """Remove the checkpoints of this step and all later ones."""
+        for path in self.saved():
+            if _step_of(path) >= step and not self.read_only:
+                _remove(path)
 
     def saved(self) -> list[Path]:
         """List the complete checkpoints, oldest first."""
         return sorted(p for p in self.folder.glob("step-*") if p.name[5:].isdigit())
 
-    def restore(self) -> int:
-        """Load the newest checkpoint.
+    def restore(self, warn: Callable[[str], None]) -> Progress:
+        """Load the newest checkpoint that is whole.
+
+        Args:
+            warn: is told of each that is damaged.
 
         Returns:
-            Its step; 0 if there is no checkpoint.
+            How far the run was; step 0 if there is no checkpoint.
 
         Raises:
-            UserError: it is damaged, or of another model, optimizer or text.
+            UserError: there are checkpoints, but all are damaged; or the newest whole one is of
+                another model, optimizer or text.
         """
-        if not self.saved():
-            return 0
-        newest = self.saved()[-1]
-        try:
-            tensors = load_file(newest / "tensors.safetensors")
-            state = json.loads((newest / "state.json").read_text("utf-8"))
-            step, data = state["step"], state["data"]
-        except (OSError, SafetensorError, ValueError, KeyError) as error:
+        damaged = []
+        for path in reversed(self.saved()):
+            try:
+                state, tensors = _read(path)
+            except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
+                damaged.append(path)
+                warn(f"{path}: damaged ({error}); it is left out")
+                continue
+            self._load(path, state, tensors)
+            return Progress(**{name: state[name] for name in asdict(Progress())})
+        if damaged:
             raise UserError(
-                f"{newest}: damaged ({error}); remove it to go on from the one before"
-            ) from None
-        if data != self.data:
+                f"{self.folder}: no checkpoint is whole; bring one back, or start again with "
+                "--overwrite"
+            )
+        return Progress()
+
+    def restore_figures(self) -> None:
+        """Bring back the means of the log's unfinished window, which `fit` has just reset."""
+        for name, variable in self._figure_variables().items():
+            if name in self._figures:
+                variable.assign(self._figures[name])
+        self._figures = {}
+
+    def _load(self, path: Path, state: dict[str, Any], tensors: dict[str, np.ndarray]) -> None:
+        if state["data"] != self.data:
             raise UserError(
-                f"{newest}: was trained on other text, which has changed since; bring the old text "
+                f"{path}: was trained on other text, which has changed since; bring the old text "
                 "back, or start again with --overwrite"
             )
-        variables = _variables(self.trainer)
-        shapes = {name: tuple(v.shape) for name, v in variables.items()}
+        variables, figures = self._variables(), self._figure_variables()
+        shapes = {name: tuple(v.shape) for name, v in (variables | figures).items()}
         if {name: tensor.shape for name, tensor in tensors.items()} != shapes:
-            raise UserError(f"{newest}: belongs to another model; use another output")
+            raise UserError(f"{path}: belongs to another model; use another output")
         for name, variable in variables.items():
             variable.assign(tensors[name])
-        return step
+        self._figures = {name: tensors[name] for name in figures}
+        self.trainer.seed = state["seed"]
 
     def _folder_of(self, step: int) -> Path:
         return self.folder / f"step-{step:08d}"
 
+    def _variables(self) -> dict[str, keras.Variable]:
+        """Name every variable: by place, since Keras's paths count the models of the process."""
+        model, optimizer = self.trainer.model_variables, self.trainer.optimizer.variables
+        named = {f"model/{i}/{v.name}": v for i, v in enumerate(model)}
+        return named | {f"optimizer/{i}/{v.name}": v for i, v in enumerate(optimizer)}
 
-def _variables(trainer: MaskedMeanTrainer) -> dict[str, keras.Variable]:
-    """Name every variable: by place, since Keras's paths count the models of the process."""
-    metrics = {id(v) for metric in trainer.metrics for v in metric.variables}
-    model = [v for v in trainer.variables if id(v) not in metrics]
-    named = {f"model/{i}/{v.name}": v for i, v in enumerate(model)}
-    return named | {f"optimizer/{i}/{v.name}": v for i, v in enumerate(trainer.optimizer.variables)}
+    def _figure_variables(self) -> dict[str, keras.Variable]:
+        return {
+            f"figures/{figure.name}/{variable.name}": variable
+            for figure in self.trainer.saved_figures
+            for variable in figure.variables
+        }
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Give what a checkpoint holds, once its checksums agree."""
+    state = json.loads((path / "state.json").read_text("utf-8"))
+    if state.pop("checksum") != _digest(state):
+        raise ValueError("the checksum of state.json differs")
+    if state["format_version"] != FORMAT_VERSION:
+        raise ValueError(f"made in format {state['format_version']}, this is {FORMAT_VERSION}")
+    if state["tensors_sha256"] != _file_digest(path / "tensors.safetensors"):
+        raise ValueError("the checksum of tensors.safetensors differs")
+    return state, load_file(path / "tensors.safetensors")
+
+
+def _digest(state: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()
+
+
+def _file_digest(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _step_of(path: Path) -> int:
+    return int(path.name.removeprefix("step-"))
+
+
+def _remove(path: Path) -> None:
+    """Remove a checkpoint; a kill on the way leaves none that looks whole."""
+    removed = path.with_name(path.name + ".old")
+    shutil.rmtree(removed, ignore_errors=True)
+    os.replace(path, removed)
+    shutil.rmtree(removed)

@@ -10,6 +10,8 @@ from typing import Any
 from tf_distilbert.architecture import Architecture
 from tf_distilbert.errors import UserError
 
+STRATEGIES = ("auto", "one", "mirrored", "multi_worker", "tpu")
+
 
 @dataclass(frozen=True)
 class StudentConfig:
@@ -157,20 +159,26 @@ class TrainConfig:
     Attributes:
         steps: optimizer updates; `resolve_steps` derives it from `epochs` or `tokens`.
         global_batch_size: sequences in an update.
-        micro_batch_size: sequences that are in memory at a time; the whole batch by default.
+        micro_batch_size: sequences that are in memory of a device at a time; by default all that
+            it has of a batch.
         learning_rate: the peak.
         warmup_share: share of all updates in which the rate rises; then it falls linearly to 0.
         clip_norm: largest L2 norm of the gradient; null for none.
         precision: ``float32``, ``mixed_bfloat16`` (float32 master weights), or ``auto``: the
             latter where the device has instructions for it.
-        strategy: ``one`` device, TensorFlow's default (the first GPU, else the CPU); so far
-            ``auto`` means the same.
+        strategy: which devices train together: ``auto``, ``one``, ``mirrored``, ``multi_worker`` or
+            ``tpu``; see `make_strategy`.
+        steps_per_execution: steps that the device makes in one go, before anything is logged,
+            validated, saved or stopped.
+        max_skipped_updates: an update whose loss or gradient is not finite is skipped; after so
+            many in a row the run ends.
         jit_compile: compile the step with XLA; null leaves it to Keras (GPU and TPU: yes).
         resume: ``never`` refuses an existing run, ``auto`` goes on with it if there is one,
             ``overwrite`` deletes it.
         log_every, validate_every, checkpoint_every: in updates.
         validation_batch_size: sequences at a time in validation.
-        keep_checkpoints: how many of the newest are kept.
+        keep_checkpoints: how many of the newest are kept, beside the one of the lowest held-out
+            loss.
     """
 
     steps: int | None = None
@@ -187,6 +195,8 @@ class TrainConfig:
     clip_norm: float | None = 5.0
     precision: str = "auto"
     strategy: str = "auto"
+    steps_per_execution: int = 1
+    max_skipped_updates: int = 10
     jit_compile: bool | None = None
     seed: int = 56
     resume: str = "never"
@@ -206,6 +216,7 @@ class TrainConfig:
             )
         positive = ("global_batch_size", "learning_rate", "log_every", "validate_every")
         positive += ("checkpoint_every", "keep_checkpoints", "epsilon", "validation_batch_size")
+        positive += ("steps_per_execution", "max_skipped_updates")
         for name in (*durations, *positive):
             _check(getattr(self, name) > 0, f"train.{name}", getattr(self, name), "above 0")
         for name in ("micro_batch_size", "clip_norm"):
@@ -216,19 +227,28 @@ class TrainConfig:
         _check(0 <= self.seed < 2**32, "train.seed", self.seed, "in [0, 2^32)")
         _check(self.weight_decay >= 0, "train.weight_decay", self.weight_decay, "0 or more")
         _choice("train.precision", self.precision, ("auto", "float32", "mixed_bfloat16"))
-        _choice("train.strategy", self.strategy, ("auto", "one"))
+        _choice("train.strategy", self.strategy, STRATEGIES)
         _choice("train.resume", self.resume, ("never", "auto", "overwrite"))
-        micro = self.micro_batch_size or self.global_batch_size
-        if micro < 1 or self.global_batch_size % micro:
-            raise UserError(
-                f"train.global_batch_size {self.global_batch_size} is not a multiple of "
-                f"train.micro_batch_size {micro}"
-            )
+        self.micro_batches()
+        for name in ("steps", "log_every", "validate_every", "checkpoint_every"):
+            number, at_once = getattr(self, name) or 0, self.steps_per_execution
+            wanted = f"a multiple of train.steps_per_execution, {at_once}"
+            _check(number % at_once == 0, f"train.{name}", number, wanted)
 
-    @property
-    def micro_batches(self) -> int:
-        """Into how many parts a batch is split."""
-        return self.global_batch_size // (self.micro_batch_size or self.global_batch_size)
+    def micro_batches(self, num_replicas: int = 1) -> int:
+        """Tell into how many parts each of the replicas splits its share of a batch.
+
+        Raises:
+            UserError: the batch cannot be shared and split evenly.
+        """
+        at_a_time = num_replicas * (self.micro_batch_size or 1)
+        if self.global_batch_size % at_a_time:
+            replicas = f"{num_replicas} replicas times " if num_replicas > 1 else ""
+            raise UserError(
+                f"train.global_batch_size {self.global_batch_size} is not a multiple of {replicas}"
+                f"train.micro_batch_size {self.micro_batch_size or 1}"
+            )
+        return self.global_batch_size // at_a_time if self.micro_batch_size else 1
 
 
 @dataclass(frozen=True)
@@ -288,7 +308,8 @@ def resolve_steps(train: TrainConfig, num_sequences: int, num_tokens: int) -> in
     if train.steps:
         return train.steps
     epochs = train.epochs or train.tokens / num_tokens
-    return max(1, -int(-epochs * num_sequences // train.global_batch_size))
+    steps = -int(-epochs * num_sequences // train.global_batch_size)
+    return max(1, -(-steps // train.steps_per_execution)) * train.steps_per_execution
 
 
 def _check(holds: bool, key: str, value: Any, wanted: str) -> None:

@@ -1,4 +1,4 @@
-"""The one exception that is meant for the user's eyes."""
+"""The exceptions that are meant for the user's eyes."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +12,19 @@ class UserError(ValueError):
     The command line prints it without a traceback and exits with code 2; in a Python program it
     is an ordinary ``ValueError``.
     """
+
+
+class Interrupted(Exception):
+    """A run was asked to stop by a signal; everything that it did is saved.
+
+    Args:
+        message: one line that says where it stopped and how to go on.
+        signal: the signal's number.
+    """
+
+    def __init__(self, message: str, signal: int) -> None:
+        super().__init__(message)
+        self.signal = signal
 
 
 @contextmanager

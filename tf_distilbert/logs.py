@@ -1,43 +1,62 @@
 """What a run writes down while it trains: one JSON line and TensorBoard scalars per report."""
 
 import json
+import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import tensorflow as tf
+from tensorflow.core.util.event_pb2 import Event
 
-from tf_distilbert.atomic_writes import write_atomically
-from tf_distilbert.errors import explain_write_errors
+from tf_distilbert.atomic_writes import publish, write_atomically
 
 
 class RunLog:
     """Writes figures to ``log.jsonl`` and ``tensorboard/`` of a run directory.
 
+    Where a line cannot be written (the disk is full), it is kept and written with the next one.
+
     Args:
         folder: the run directory.
         first_step: what is in the log beyond this step is dropped: a resumed run writes it again.
+        warn: is told, once in a row, that nothing can be written.
+        read_only: write nothing; for all workers but the chief.
     """
 
-    def __init__(self, folder: Path, first_step: int) -> None:
-        self._path = folder / "log.jsonl"
-        self._drop_after(first_step)
-        self._writer = tf.summary.create_file_writer(str(folder / "tensorboard"))
+    def __init__(
+        self,
+        folder: Path,
+        first_step: int,
+        warn: Callable[[str], None] = print,
+        read_only: bool = False,
+    ) -> None:
+        self._path, self._warn, self._read_only = folder / "log.jsonl", warn, read_only
+        self._waiting: list[str] = []
+        self._writer = tf.summary.create_noop_writer()
+        if not read_only:
+            _drop_lines_after(self._path, first_step)
+            _drop_events_after(folder / "tensorboard", first_step)
+            self._writer = tf.summary.create_file_writer(str(folder / "tensorboard"))
 
     def write(self, step: int, kind: str, figures: Mapping[str, float]) -> None:
         """Write one report.
 
         Args:
-            step: updates made so far.
+            step: steps made so far.
             kind: ``train`` or ``validation``.
             figures: name to value.
         """
+        if self._read_only:
+            return
         line = {"step": step, "kind": kind, "time": round(time.time(), 3), **figures}
-        with (
-            explain_write_errors(self._path),
-            open(self._path, "a", encoding="utf-8") as file,
-        ):
-            file.write(json.dumps(line) + "\n")
+        self._waiting.append(json.dumps(line) + "\n")
+        try:
+            _append(self._path, "".join(self._waiting))
+            self._waiting = []
+        except OSError as error:
+            if len(self._waiting) == 1:
+                self._warn(f"{self._path}: cannot be written ({error.strerror}); trying again")
         with self._writer.as_default(step):
             for name, value in figures.items():
                 tf.summary.scalar(f"{kind}/{name}", value)
@@ -48,15 +67,50 @@ class RunLog:
     def __exit__(self, *_: object) -> None:
         self._writer.close()  # flushes what TensorBoard has not seen yet
 
-    def _drop_after(self, step: int) -> None:
-        if not self._path.exists():
-            return
-        lines = self._path.read_text("utf-8").splitlines()
-        kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
-        write_atomically(self._path, "".join(line + "\n" for line in kept).encode())
-
 
 def read_log(folder: Path, kind: str) -> list[dict]:
     """Give the reports of one kind from a run directory, in order."""
-    lines = (folder / "log.jsonl").read_text("utf-8").splitlines()
+    path = folder / "log.jsonl"
+    lines = path.read_text("utf-8").splitlines() if path.exists() else []
     return [report for report in map(json.loads, lines) if report["kind"] == kind]
+
+
+def _append(path: Path, text: str) -> None:
+    """Append to a file, all of it or nothing; when this returns, it is on the disk."""
+    with open(path, "ab") as file:
+        end = file.tell()
+        try:
+            file.write(text.encode())
+            file.flush()
+            os.fsync(file.fileno())
+        except OSError:
+            os.truncate(path, end)
+            raise
+
+
+def _drop_lines_after(path: Path, step: int) -> None:
+    if not path.exists():
+        return
+    lines = path.read_text("utf-8").splitlines()
+    kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
+    write_atomically(path, "".join(line + "\n" for line in kept).encode())
+
+
+def _drop_events_after(folder: Path, step: int) -> None:
+    for path in folder.glob("events.*"):
+        records = list(_whole_records(path))
+        kept = [record for record in records if Event.FromString(record).step <= step]
+        if len(kept) < len(records):
+            partial = path.with_name(f"partial.{path.name}")
+            with tf.io.TFRecordWriter(str(partial)) as writer:
+                for record in kept:
+                    writer.write(record)
+            publish(partial, path)
+
+
+def _whole_records(path: Path) -> Iterator[bytes]:
+    """Read a file of records up to where a kill may have torn it."""
+    try:
+        yield from tf.data.TFRecordDataset(str(path)).as_numpy_iterator()
+    except tf.errors.DataLossError:
+        return

@@ -1,22 +1,23 @@
-"""What happens between the steps of a run: progress bar, log, validation, checkpoints, alarm."""
+"""What happens between the steps of a run: progress bar, log, validation, checkpoints, alarms."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import keras
-import tensorflow as tf
 from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
-    Progress,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.progress import Progress as ProgressBar
 
-from tf_distilbert.checkpoints import Checkpoints
+from tf_distilbert.checkpoints import Checkpoints, Progress
 from tf_distilbert.errors import UserError
+from tf_distilbert.interruption import Interruption
 from tf_distilbert.logs import RunLog
 from tf_distilbert.optimization import WarmupThenDecay
 
@@ -28,10 +29,16 @@ class Monitor(keras.callbacks.Callback):
         log: where figures are written.
         checkpoints: where the run is saved.
         console: where progress is shown.
-        schedule: learning rate by the number of updates made.
-        first_step, total_steps: updates made before, and in all.
-        log_every, validate_every, checkpoint_every: in updates.
-        validation: held-out batches, if any; their figures come before the first update, too.
+        progress: how far the run is.
+        schedule: learning rate by the number of steps made.
+        total_steps: how many there are in all.
+        log_every, validate_every, checkpoint_every: in steps.
+        validate: gives the held-out figures, if there is held-out text; called with callbacks for
+            the evaluation. They are measured before the first step, too.
+        max_skipped_updates: after so many in a row the run ends.
+        write_batch: is told of a step whose update was not finite, to write down its batch.
+        interruption: asks the run to stop.
+        alone: whether no other workers have to agree on that.
     """
 
     def __init__(
@@ -39,25 +46,34 @@ class Monitor(keras.callbacks.Callback):
         log: RunLog,
         checkpoints: Checkpoints,
         console: Console,
+        progress: Progress,
         *,
         schedule: WarmupThenDecay,
-        first_step: int,
         total_steps: int,
         log_every: int,
         validate_every: int,
         checkpoint_every: int,
-        validation: tf.data.Dataset | None,
+        validate: Callable[[list[keras.callbacks.Callback]], dict[str, float]] | None,
+        max_skipped_updates: int,
+        write_batch: Callable[[int], None],
+        interruption: Interruption,
+        alone: bool,
     ) -> None:
         super().__init__()
         self.log, self.checkpoints, self.console = log, checkpoints, console
-        self.step, self.total_steps = first_step, total_steps
+        self.progress = progress
+        self.first_step, self.total_steps = progress.step, total_steps
         self.log_every, self.validate_every = log_every, validate_every
         self.checkpoint_every = checkpoint_every
-        self.validation = validation
+        self.held_out_figures = validate
         self.schedule = schedule
+        self.max_skipped_updates, self.write_batch = max_skipped_updates, write_batch
+        self.interruption, self.alone = interruption, alone
+        self.held_out_loss = 0.0
+        self.stopped = False
 
     def __enter__(self) -> "Monitor":
-        self.progress = Progress(
+        self.bar = ProgressBar(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
@@ -67,65 +83,121 @@ class Monitor(keras.callbacks.Callback):
             console=self.console,
             disable=not self.console.is_terminal,
         )
-        self.task = self.progress.add_task(
-            "training", total=self.total_steps, completed=self.step, loss="-", rate="-"
+        step = self.progress.step
+        self.task = self.bar.add_task(
+            "training", total=self.total_steps, completed=step, loss="-", rate="-"
         )
-        self.progress.start()
+        self.bar.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.progress.stop()  # after an error, too: it has hidden the cursor
+        self.bar.stop()  # after an error, too: it has hidden the cursor
 
-    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Measure where a new run starts from."""
-        if self.validation is not None and self.step == 0:
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Measure where a new run starts from; bring back what Keras has just reset."""
+        starts = self.progress.step == 0
+        if self.held_out_figures and (starts or self.progress.validation_due):
             self.validate()
+        if not starts:
+            self.checkpoints.restore_figures()
+
+    def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Tell the other workers that this one was asked to stop."""
+        if self.interruption.number and not self.alone:
+            self.model.request_stop()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Report, validate and save when it is time."""
-        self.step += 1
-        if not math.isfinite(logs["loss"]) or not math.isfinite(logs["gradient_norm"]):
-            self.stop_on_non_finite_loss()
-        validates = self.validation is not None and self._is_due(self.validate_every)
+        """Report, validate and save when it is time; stop when asked to."""
+        step = self.progress.step = self.first_step + batch + 1
+        skipped = round(float(logs.pop("skipped_in_a_row")))
+        all_stop = float(logs.pop("stop_requested")) > 0 and step < self.total_steps
+        if skipped:
+            self.write_down(step)
+            # One bad batch at the very end is no reason to throw the run away; several are.
+            if skipped >= (2 if step == self.total_steps else self.max_skipped_updates):
+                self.end_as_not_finite(skipped)
+        validates = bool(self.held_out_figures) and self._is_due(self.validate_every)
         if validates or self._is_due(self.log_every):  # validating starts new means
             self.report({name: float(value) for name, value in logs.items()})
-        self.progress.update(self.task, completed=self.step)
-        if validates:
-            self.validate()
-        if self._is_due(self.checkpoint_every):
-            self.checkpoints.save(self.step)
+        self.bar.update(self.task, completed=step)
+        self.progress.validation_due = validates
+        improved = validates and not all_stop and self.validate()
+        if step == self.total_steps and not math.isfinite(self.held_out_loss):
+            self.end_as_not_finite(skipped)
+        stops = all_stop or self._is_interrupted()
+        # Weights that make no finite loss may be spoilt: they push no good checkpoint out.
+        if (improved or stops or self._is_due(self.checkpoint_every)) and not skipped:
+            self.save()
+        if stops:
+            self.stopped = self.model.stop_training = True
+
+    def on_test_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Break an evaluation off that a signal came into: it can be made again."""
+        if self._is_interrupted():
+            self.model.stop_evaluating = True
 
     def report(self, figures: dict[str, float]) -> None:
         """Write the means since the last report, then start new ones."""
-        figures["learning_rate"] = float(self.schedule(self.step - 1))
-        self.log.write(self.step, "train", figures)
+        step = self.progress.step
+        figures["learning_rate"] = float(self.schedule(step - 1))
+        self.log.write(step, "train", figures)
         rate = f"{figures['tokens_per_second']:,.0f}"
-        self.progress.update(self.task, loss=f"{figures['loss']:.3f}", rate=rate)
+        self.bar.update(self.task, loss=f"{figures['loss']:.3f}", rate=rate)
         if not self.console.is_terminal:
             loss = f"loss {figures['loss']:.4f}"
-            self.console.print(f"step {self.step}/{self.total_steps}  {loss}  {rate} tokens/s")
+            self.console.print(f"step {step}/{self.total_steps}  {loss}  {rate} tokens/s")
         self.model.start_new_means()
 
-    def validate(self) -> None:
-        """Compute the held-out figures."""
-        figures = self.model.evaluate(self.validation, verbose=0, return_dict=True)
-        self.log.write(self.step, "validation", figures)
+    def validate(self) -> bool:
+        """Compute the held-out figures; tell whether the loss was never as low."""
+        figures = self.held_out_figures([self])
+        self.model.start_new_means()
+        if self._is_interrupted():
+            return False
+        progress, self.held_out_loss = self.progress, figures["loss"]
+        progress.validation_due = False
+        self.log.write(progress.step, "validation", figures)
         shown = "  ".join(f"{name} {value:.4f}" for name, value in figures.items())
-        self.console.print(f"step {self.step}  held out: {shown}", soft_wrap=True)
-        self.model.start_new_means()
+        self.console.print(f"step {progress.step}  held out: {shown}", soft_wrap=True)
+        if progress.best_loss is not None and not figures["loss"] < progress.best_loss:
+            return False
+        progress.best_step, progress.best_loss = progress.step, figures["loss"]
+        return True
 
-    def stop_on_non_finite_loss(self) -> None:
+    def save(self) -> None:
+        """Write a checkpoint; if that fails, say so and go on with the old ones."""
+        try:
+            self.checkpoints.save(self.progress)
+        except UserError as error:
+            self.console.print(f"step {self.progress.step}: no checkpoint: {error}", markup=False)
+
+    def write_down(self, step: int) -> None:
+        """Write down the batch of an update that was skipped, if there is room for it."""
+        try:
+            self.write_batch(step)
+        except UserError as error:
+            self.console.print(f"step {step}: not finite: {error}", markup=False)
+
+    def end_as_not_finite(self, in_a_row: int) -> None:
         """End the run before a spoilt model is saved."""
+        first = self.progress.step - in_a_row + 1
         # The loss was made by the weights after the step before. Saved there, they are no good:
-        # the same batch comes again, and so would the same loss.
-        self.checkpoints.discard(self.step - 1)
+        # whatever batch comes, the loss is not finite.
+        self.checkpoints.discard_from(first - 1)
         saved = self.checkpoints.saved()
         remedy = "lower train.learning_rate or train.clip_norm"
         if saved:
             end = f"the last good checkpoint is {saved[-1]}; {remedy} and go on with --resume"
         else:
             end = f"there is no good checkpoint; {remedy} and start again with --overwrite"
-        raise UserError(f"the loss is not finite at step {self.step}; {end}")
+        updates = f"{in_a_row} updates in a row were skipped; " if in_a_row > 1 else ""
+        raise UserError(f"the loss or its gradient is not finite at step {first}; {updates}{end}")
+
+    def _is_interrupted(self) -> bool:
+        # Several workers stop after the same step, when all know of it.
+        # What is left after the last step is no training: it is finished.
+        at_work = self.progress.step < self.total_steps
+        return self.alone and at_work and self.interruption.number is not None
 
     def _is_due(self, every: int) -> bool:
-        return self.step % every == 0 or self.step == self.total_steps
+        return self.progress.step % every == 0 or self.progress.step == self.total_steps

@@ -15,7 +15,7 @@ from tf_distilbert.tokenization.word_piece import WordPieceTokenizer
 
 
 def load_data(
-    config: DataConfig, tokenizer: Tokenizer, folder: Path
+    config: DataConfig, tokenizer: Tokenizer, folder: Path, *, progress: bool = True
 ) -> tuple[Records, Records | None]:
     """Open or prepare the records to train on, and those to validate on, if any.
 
@@ -23,17 +23,19 @@ def load_data(
         config: where the text or the records are.
         tokenizer: the model's; prepared records must have been made with it.
         folder: where records are prepared, each under a name that tells what it is made of.
+        progress: whether to show that.
 
     Raises:
         UserError: text or records are at fault, or are not the model's.
     """
-    train = _open_or_prepare("train", config.text, config.records, config, tokenizer, folder)
+    made = (config, tokenizer, folder, progress)
+    train = _open_or_prepare("train", config.text, config.records, *made)
     if config.validation_share:
         return train.split(config.validation_share)
     if not (config.validation or config.validation_records):
         return train, None
     return train, _open_or_prepare(
-        "validation", config.validation, config.validation_records, config, tokenizer, folder
+        "validation", config.validation, config.validation_records, *made
     )
 
 
@@ -44,6 +46,7 @@ def _open_or_prepare(
     config: DataConfig,
     tokenizer: Tokenizer,
     folder: Path,
+    progress: bool,
 ) -> Records:
     if records_path is None:
         made_of = (tokenizer.sha256, config.sequence_length)
@@ -54,6 +57,7 @@ def _open_or_prepare(
             sequence_length=config.sequence_length,
             workers=config.workers,
             invalid_utf8=config.invalid_utf8,
+            progress=progress,
         )
     records = Records.open(records_path)
     if records.tokenizer_sha256 != tokenizer.sha256:

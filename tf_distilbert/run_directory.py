@@ -10,26 +10,28 @@ from tf_distilbert.config_file import dump_config, parse_config, read_yaml
 from tf_distilbert.errors import UserError, explain_write_errors
 
 # What may change between a run and its resumption: what has no influence on the result, what has
-# none but rounding and dropout's draws, and what mends a run that diverged.
+# none but rounding and dropout's draws, and what mends a run that diverged. One batch may be shared
+# by other devices than before.
 _MAY_CHANGE = {
     *("output", "data.workers", "train.resume", "train.strategy"),
     *("train.log_every", "train.validate_every", "train.validation_batch_size"),
     *("train.checkpoint_every", "train.keep_checkpoints"),
-    *("train.micro_batch_size", "train.jit_compile"),
-    *("train.learning_rate", "train.clip_norm"),
+    *("train.micro_batch_size", "train.steps_per_execution", "train.jit_compile"),
+    *("train.learning_rate", "train.clip_norm", "train.max_skipped_updates"),
 }
 
 
 class RunDirectory:
     """Where a run keeps everything.
 
-    ``config.yaml`` (every default filled in), ``log.jsonl``, ``tensorboard/``, ``checkpoints/``
-    and, when the run is complete, ``model/``. Records prepared for the run are beside it, in
+    ``config.yaml`` (every default filled in), ``log.jsonl``, ``tensorboard/``, ``checkpoints/``,
+    ``not_finite/`` (the batches whose updates were skipped, if any) and, when the run is complete,
+    ``model/``. Records prepared for the run are beside it, in
     ``NAME-data/``: they outlive it, and other runs with the same data take them.
 
     Attributes:
         path: the folder.
-        model, checkpoints, data: the paths named above.
+        model, checkpoints, not_finite, data: the paths named above.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -38,6 +40,7 @@ class RunDirectory:
             raise UserError(f"{path}: cannot be a run directory; choose another output")
         self.model = self.path / "model"
         self.checkpoints = self.path / "checkpoints"
+        self.not_finite = self.path / "not_finite"
         self.data = self.path.with_name(self.path.name + "-data")
 
     def check(self, config: DistillConfig | PretrainConfig) -> None:
@@ -78,7 +81,7 @@ class RunDirectory:
 
     def _delete_results(self) -> None:
         (self.path / "log.jsonl").unlink(missing_ok=True)
-        for folder in (self.path / "tensorboard", self.checkpoints, self.model):
+        for folder in (self.path / "tensorboard", self.checkpoints, self.not_finite, self.model):
             if folder.exists():
                 shutil.rmtree(folder)
 

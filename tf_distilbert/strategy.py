@@ -2,14 +2,16 @@
 
 import json
 import os
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
 
 import tensorflow as tf
 
 from tf_distilbert.errors import UserError
 from tf_distilbert.replicas import sum_over_replicas
 
-NAMES = ("auto", "one", "mirrored", "multi_worker", "tpu")
+Result = TypeVar("Result")
 
 
 def make_strategy(name: str = "auto") -> tf.distribute.Strategy:
@@ -45,27 +47,70 @@ def make_strategy(name: str = "auto") -> tf.distribute.Strategy:
     return _tpu_strategy()
 
 
+def num_workers(strategy: tf.distribute.Strategy) -> int:
+    """Count the processes that run the same program."""
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return 1
+    return len(worker_addresses())
+
+
 def is_chief(strategy: tf.distribute.Strategy) -> bool:
     """Whether this process is the one that writes."""
-    resolver = strategy.cluster_resolver
-    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy) or not resolver:
+    if num_workers(strategy) == 1:
         return True
-    kinds = resolver.cluster_spec().jobs
-    first = "chief" if "chief" in kinds else "worker"
+    resolver = strategy.cluster_resolver
+    first = "chief" if "chief" in resolver.cluster_spec().jobs else "worker"
     return resolver.task_type == first and resolver.task_id == 0
 
 
-def all_succeeded(strategy: tf.distribute.Strategy, ok: bool) -> bool:
-    """Wait for all workers; tell whether all of them say that they succeeded."""
-    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
-        return ok
+def sum_over_workers(strategy: tf.distribute.Strategy, value: float) -> float:
+    """Wait for all workers, and add up what they have."""
+    if num_workers(strategy) == 1:
+        return value
 
     @tf.function
-    def count(failed: tf.Tensor) -> Any:
-        return strategy.run(sum_over_replicas, args=(failed,))
+    def add(value: tf.Tensor) -> Any:
+        number = tf.cast(len(strategy.extended.worker_devices), tf.float32)
+        return strategy.run(sum_over_replicas, args=(value / number,))
 
-    total = strategy.experimental_local_results(count(tf.constant(float(not ok))))[0]
-    return not float(total)
+    return float(strategy.experimental_local_results(add(tf.constant(float(value))))[0])
+
+
+def chief_first(strategy: tf.distribute.Strategy, job: Callable[[], Result]) -> Result:
+    """Let the chief do something that the others then find done, and do it again.
+
+    Raises:
+        UserError: the chief failed.
+    """
+    if not is_chief(strategy):
+        if sum_over_workers(strategy, 0.0):
+            raise UserError("the chief of the workers failed; see its message")
+        return job()
+    try:
+        result = job()
+    except BaseException:
+        sum_over_workers(strategy, 1.0)
+        raise
+    sum_over_workers(strategy, 0.0)
+    return result
+
+
+@contextmanager
+def explain_lost_workers(strategy: tf.distribute.Strategy) -> Iterator[None]:
+    """Say in one line that another worker has ended, which TensorFlow finds within seconds.
+
+    Raises:
+        UserError: it has.
+    """
+    try:
+        yield
+    except tf.errors.OpError as error:
+        if num_workers(strategy) == 1 or "Collective ops is aborted" not in str(error):
+            raise
+        raise UserError(
+            "another worker has ended, or cannot be reached, and the job cannot go on without it; "
+            "see its own message, then start all workers again with --resume"
+        ) from None
 
 
 def worker_addresses() -> list[str]:

@@ -103,6 +103,19 @@ class MaskedMeanTrainer(keras.Model):
         own = (self._gradient_norm, *self._sums.values()) if self._means else ()
         return [*self._means.values(), *own]
 
+    @property
+    def saved_figures(self) -> list[keras.metrics.Metric]:
+        """What of the figures a resumed run needs; the tokens belong to the clock of this one."""
+        tokens = self._sums["tokens"]
+        return [*(m for m in self.metrics if m is not tokens), self._skipped_in_a_row]
+
+    @property
+    def model_variables(self) -> list[keras.Variable]:
+        """What is trained, and the states of its generators; neither figures nor optimizer."""
+        figures = (*self.metrics, self._skipped_in_a_row, self._stop_requested)
+        others = {id(variable) for figure in figures for variable in figure.variables}
+        return [variable for variable in self.variables if id(variable) not in others]
+
     def make_train_function(self, force: bool = False) -> None:
         """Make what `fit` calls; see `replicated`."""
         if self.train_function is None or force:
