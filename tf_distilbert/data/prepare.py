@@ -62,6 +62,7 @@ def prepare(
     cross_documents: bool = False,
     shard_tokens: int = SHARD_TOKENS,
     progress: bool = True,
+    on_corrupt: str = "error",
 ) -> Records:
     """Tokenise text, pack it into sequences and write them as records.
 
@@ -77,6 +78,7 @@ def prepare(
         cross_documents: let a sequence run on into the next document.
         shard_tokens: a shard is closed after the block with which it reaches this many tokens.
         progress: show a progress bar (on a terminal) and a summary on stderr.
+        on_corrupt: how the records are opened; see `Records.open`.
 
     Returns:
         The finished records, opened.
@@ -106,7 +108,7 @@ def prepare(
     report = _Report(progress, settings["sources"])
     _claim_folder(output, settings)
     if (output / "manifest.json").exists():
-        records = Records.open(output)
+        records = Records.open(output, on_corrupt)
         report.say(f"{output}: already prepared, {len(records):,} sequences; nothing to do")
         return records
     _write_shards(output, sources, tokenizer, settings, workers, report)
@@ -117,7 +119,7 @@ def prepare(
             f"dropped); give more text, or a vocabulary that fits it, and remove {output}"
         )
     write_manifest(output, shards, settings)
-    records = Records.open(output)
+    records = Records.open(output, on_corrupt)
     report.summarise(records)
     return records
 
