@@ -278,6 +278,17 @@ def test_a_damaged_shard_is_skipped_and_the_run_goes_on(refused, config, tmp_pat
     assert (tmp_path / "run" / "model" / "model.safetensors").exists()
 
 
+def test_on_corrupt_may_change_when_a_run_goes_on(config, finished, tmp_path):
+    assert run("distill", config, "train.steps=2", "data.on_corrupt=skip", "--resume") == 0
+    resolved = yaml.safe_load((finished / "config.yaml").read_text())
+    assert resolved["data"]["on_corrupt"] == "skip"
+    (finished / "damaged.jsonl").write_text("{}\n")
+    assert run("distill", config, "train.steps=2", "--resume") == 0
+    assert (finished / "damaged.jsonl").exists()
+    assert run("distill", config, "train.steps=2", "--overwrite") == 0
+    assert not (finished / "damaged.jsonl").exists()
+
+
 # Models
 
 
