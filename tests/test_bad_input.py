@@ -243,7 +243,7 @@ def test_records_that_are_missing_unfinished_or_truncated(refused, config, recor
     message = r"none: no such folder; make it with `tf-distilbert prepare`$"
     refused(*options[:-1], f"data.records={tmp_path / 'none'}", message=message)
     cut(records / "records-00000.tfrecord", 9)
-    message = r"records-00000\.tfrecord: truncated: it has .* and prepare again$"
+    message = r"records-00000\.tfrecord: truncated: it has .* prepare again, or .*on_corrupt=skip$"
     refused(*options[:-1], f"data.records={records}", message=message)
     (records / "manifest.json").unlink()
     message = r"records: unfinished \(no manifest\.json\); run prepare again$"
@@ -259,10 +259,34 @@ def test_a_damaged_record_stops_the_training(refused, config, records, tmp_path)
     shard.write_bytes(content)
     refused(
         *("distill", config, "data.text=[]", f"data.records={records}"),
-        message=r"records-00000\.tfrecord: record \d+ at byte \d+ is damaged .* prepare again",
+        message=r"records-00000\.tfrecord: record \d+ at byte \d+ is damaged .* prepare again, "
+        r"or go on without such sequences with data\.on_corrupt=skip$",
         after_start=True,
     )
     assert not (tmp_path / "run" / "model").exists()
+
+
+def test_a_damaged_shard_is_skipped_and_the_run_goes_on(refused, config, tmp_path):
+    """With text, too: its records are prepared once, and may have been damaged since."""
+    options = ("distill", config, "data.validation_share=0.1")
+    assert run(*options, "train.steps=1") == 0
+    [shard] = (tmp_path / "run-data").glob("*/*.tfrecord")
+    cut(shard, shard.stat().st_size // 2)
+    run_again = (*options, "train.steps=4", "--overwrite")
+    refused(*run_again, message=r"records-00000\.tfrecord: truncated: .*data\.on_corrupt=skip$")
+    assert run(*run_again, "data.on_corrupt=skip") == 0
+    assert (tmp_path / "run" / "model" / "model.safetensors").exists()
+
+
+def test_on_corrupt_may_change_when_a_run_goes_on(config, finished, tmp_path):
+    assert run("distill", config, "train.steps=2", "data.on_corrupt=skip", "--resume") == 0
+    resolved = yaml.safe_load((finished / "config.yaml").read_text())
+    assert resolved["data"]["on_corrupt"] == "skip"
+    (finished / "damaged.jsonl").write_text("{}\n")
+    assert run("distill", config, "train.steps=2", "--resume") == 0
+    assert (finished / "damaged.jsonl").exists()
+    assert run("distill", config, "train.steps=2", "--overwrite") == 0
+    assert not (finished / "damaged.jsonl").exists()
 
 
 # Models

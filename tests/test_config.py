@@ -104,6 +104,7 @@ def test_the_defaults(tmp_path):
     }
     assert values["data"]["masking"]["rate"] == 0.15
     assert (config.train.resume, config.train.precision) == ("never", "auto")
+    assert config.data.on_corrupt == "error"
 
 
 def test_overrides_take_the_same_path_as_the_file(tmp_path):
@@ -144,6 +145,10 @@ def test_numbers_as_people_write_them(tmp_path, text, value):
 
 
 BAD = {
+    "what to do with damage": (
+        {"data__on_corrupt": "ignore"},
+        r"data\.on_corrupt is 'ignore'; it must be one of error, skip",
+    ),
     "unknown key": (
         {"train__lerning_rate": 1.0},
         r"train\.lerning_rate; .* train\.learning_rate\?",

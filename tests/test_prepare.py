@@ -193,6 +193,42 @@ def test_a_torn_shard_is_written_again(tmp_path, tokenizer, monkeypatch):
     assert contents(tmp_path / "out") == before
 
 
+@pytest.mark.parametrize(
+    ("suffix", "old", "new"),
+    [
+        (".json", b'"num_blocks": 1', b'"num_blocks": 2'),
+        (".json", b"}", b""),
+        (".index.npy", None, None),
+    ],
+)
+def test_a_shard_with_a_damaged_companion_is_written_again(tmp_path, tokenizer, suffix, old, new):
+    source = write_corpus(tmp_path / "a.txt", 1000)
+    make(source, tmp_path / "out", tokenizer)
+    before = contents(tmp_path / "out")
+    (tmp_path / "out" / "manifest.json").unlink()
+    path = tmp_path / "out" / f"records-00000{suffix}"
+    content = path.read_bytes()
+    if suffix == ".json":
+        assert old in content
+        path.write_bytes(content.replace(old, new))
+    else:
+        path.write_bytes(content[:-5] + bytes([content[-5] ^ 4]) + content[-4:])
+    make(source, tmp_path / "out", tokenizer)
+    assert contents(tmp_path / "out") == before
+
+
+def test_damaged_counts_are_refused(tmp_path, tokenizer):
+    source = write_corpus(tmp_path / "a.txt", 1000)
+    make(source, tmp_path / "out", tokenizer)
+    (tmp_path / "out" / "manifest.json").unlink()
+    path = tmp_path / "out" / "records-00000.counts.npy"
+    damaged = bytearray(path.read_bytes())
+    damaged[-8] ^= 4
+    path.write_bytes(damaged)
+    with pytest.raises(UserError, match=r"records-00000\.counts\.npy: broken \(its checksum"):
+        make(source, tmp_path / "out", tokenizer)
+
+
 def test_a_full_disk_leaves_no_torn_file(tmp_path, tokenizer, monkeypatch):
     small_blocks(monkeypatch)
     source = write_corpus(tmp_path / "a.txt")

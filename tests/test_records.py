@@ -12,6 +12,8 @@ from tf_distilbert.data.records import Records, token_dtype
 from tf_distilbert.data.shards import EncodedBlock, ShardWriter, read_whole_shards, write_manifest
 from tf_distilbert.errors import UserError
 
+VOCABULARY = ["[PAD]", "\u2028", "\x85", "##a"]
+
 
 def random_block(random, num_sequences, vocabulary_size, sequence_length=40):
     lengths = random.integers(12, sequence_length + 1, num_sequences)
@@ -24,6 +26,7 @@ def write_records(folder, vocabulary_size=1000, num_sequences=(5, 0, 7, 3), shar
     random = np.random.default_rng(0)
     blocks = [random_block(random, n, vocabulary_size) for n in num_sequences]
     folder.mkdir(exist_ok=True, parents=True)
+    (folder / "vocab.txt").write_bytes("\n".join([*VOCABULARY, ""]).encode())
     for number, part in enumerate(np.array_split(np.arange(len(blocks)), shards)):
         writer = ShardWriter(folder, number, vocabulary_size, 40)
         for i in part:
@@ -97,9 +100,7 @@ def test_totals(tmp_path):
 
 def test_vocabulary_keeps_odd_tokens(tmp_path):
     write_records(tmp_path)
-    vocabulary = ["[PAD]", "\u2028", "\x85", "##a"]
-    (tmp_path / "vocab.txt").write_bytes("\n".join([*vocabulary, ""]).encode())
-    assert Records.open(tmp_path).vocabulary == vocabulary
+    assert Records.open(tmp_path).vocabulary == VOCABULARY
 
 
 def test_uint16_where_the_vocabulary_fits():
@@ -159,7 +160,7 @@ def test_other_versions_and_missing_folders_are_refused(tmp_path):
     write_records(tmp_path)
     path = tmp_path / "manifest.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format_version": 7}))
-    with pytest.raises(UserError, match="has format 7, this program reads 2"):
+    with pytest.raises(UserError, match="has format 7, this program reads 3"):
         Records.open(tmp_path)
 
 

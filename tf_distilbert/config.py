@@ -92,6 +92,8 @@ class DataConfig:
             rows. Less padding, the same objective.
         workers: threads that prepare text; one a core by default, at most 8.
         invalid_utf8: ``skip`` and count lines that are not UTF-8, or ``refuse`` them.
+        on_corrupt: at a prepared sequence that is damaged on disk stop with an ``error``, or
+            ``skip`` it: its place stays empty, so that all others come as they would have.
     """
 
     text: list[str] = field(default_factory=list)
@@ -106,6 +108,7 @@ class DataConfig:
     masking: MaskingConfig = field(default_factory=MaskingConfig)
     workers: int | None = None
     invalid_utf8: str = "skip"
+    on_corrupt: str = "error"
 
     def __post_init__(self) -> None:
         for text, records in (("text", "records"), ("validation", "validation_records")):
@@ -126,6 +129,7 @@ class DataConfig:
         workers = self.workers
         _check(workers is None or workers > 0, "data.workers", workers, "above 0, or null")
         _choice("data.invalid_utf8", self.invalid_utf8, ("skip", "refuse"))
+        _choice("data.on_corrupt", self.on_corrupt, ("error", "skip"))
         _check(self.sequence_length >= 16, "data.sequence_length", self.sequence_length, ">= 16")
 
 

@@ -58,8 +58,9 @@ def _open_or_prepare(
             workers=config.workers,
             invalid_utf8=config.invalid_utf8,
             progress=progress,
+            on_corrupt=config.on_corrupt,
         )
-    records = Records.open(records_path)
+    records = Records.open(records_path, config.on_corrupt)
     if records.tokenizer_sha256 != tokenizer.sha256:
         raise UserError(
             f"{records_path}: was made with another tokenizer than the model's; "

@@ -7,13 +7,14 @@ from pathlib import Path
 from tf_distilbert.atomic_writes import write_atomically
 from tf_distilbert.config import DistillConfig, PretrainConfig
 from tf_distilbert.config_file import dump_config, parse_config, read_yaml
+from tf_distilbert.damage_log import DAMAGE_FILE
 from tf_distilbert.errors import UserError, explain_write_errors
 
 # What may change between a run and its resumption: what has no influence on the result, what has
-# none but rounding and dropout's draws, and what mends a run that diverged. One batch may be shared
-# by other devices than before.
+# none but rounding and dropout's draws, and what mends a run that diverged or whose data broke. One
+# batch may be shared by other devices than before.
 _MAY_CHANGE = {
-    *("output", "data.workers", "train.resume", "train.strategy"),
+    *("output", "data.workers", "data.on_corrupt", "train.resume", "train.strategy"),
     *("train.log_every", "train.validate_every", "train.validation_batch_size"),
     *("train.checkpoint_every", "train.keep_checkpoints"),
     *("train.micro_batch_size", "train.steps_per_execution", "train.jit_compile"),
@@ -25,9 +26,10 @@ class RunDirectory:
     """Where a run keeps everything.
 
     ``config.yaml`` (every default filled in), ``log.jsonl``, ``tensorboard/``, ``checkpoints/``,
-    ``not_finite/`` (the batches whose updates were skipped, if any) and, when the run is complete,
-    ``model/``. Records prepared for the run are beside it, in
-    ``NAME-data/``: they outlive it, and other runs with the same data take them.
+    ``not_finite/`` (the batches whose updates were skipped, if any), ``damaged.jsonl`` (the
+    sequences that could not be read, if any) and, when the run is complete, ``model/``. Records
+    prepared for the run are beside it, in ``NAME-data/``: they outlive it, and other runs with the
+    same data take them.
 
     Attributes:
         path: the folder.
@@ -80,7 +82,8 @@ class RunDirectory:
         write_atomically(self.path / "config.yaml", dump_config(config).encode())
 
     def _delete_results(self) -> None:
-        (self.path / "log.jsonl").unlink(missing_ok=True)
+        for name in ("log.jsonl", DAMAGE_FILE):
+            (self.path / name).unlink(missing_ok=True)
         for folder in (self.path / "tensorboard", self.checkpoints, self.not_finite, self.model):
             if folder.exists():
                 shutil.rmtree(folder)

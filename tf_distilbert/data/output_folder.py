@@ -75,8 +75,11 @@ class OutputFolder:
             **choices,
         }
 
-    def claim(self) -> Records | None:
+    def claim(self, on_corrupt: str = "error") -> Records | None:
         """Make the folder ours by its ``settings.json``, or see that it already is.
+
+        Args:
+            on_corrupt: how records are opened; see `Records.open`.
 
         Returns:
             The records, if they are finished.
@@ -93,7 +96,7 @@ class OutputFolder:
             self._refuse_others(path)
         else:
             write_json(path, self.settings)
-        return Records.open(output) if (output / "manifest.json").exists() else None
+        return Records.open(output, on_corrupt) if (output / "manifest.json").exists() else None
 
     def _refuse_others(self, path: Path) -> None:
         """Compare our settings with those that are there."""
@@ -125,11 +128,12 @@ class OutputFolder:
         vocabulary = "\n".join(self._vocabulary) + "\n"
         write_atomically(self.path / "vocab.txt", vocabulary.encode("utf-8"))
 
-    def finish(self, shards: Sequence[ShardSummary]) -> Records:
+    def finish(self, shards: Sequence[ShardSummary], on_corrupt: str = "error") -> Records:
         """Write the manifest over whole shards.
 
         Args:
             shards: their summaries, in the order of their numbers.
+            on_corrupt: how the records are opened; see `Records.open`.
 
         Returns:
             The finished records, opened.
@@ -147,4 +151,4 @@ class OutputFolder:
                 f"more text, or a vocabulary that fits it, and remove {self.path}"
             )
         write_manifest(self.path, shards, self.settings)
-        return Records.open(self.path)
+        return Records.open(self.path, on_corrupt)

@@ -43,6 +43,7 @@ def prepare(
     cross_documents: bool = False,
     shard_tokens: int = SHARD_TOKENS,
     progress: bool = True,
+    on_corrupt: str = "error",
 ) -> Records:
     """Tokenise text, pack it into sequences and write them as records.
 
@@ -58,6 +59,7 @@ def prepare(
         cross_documents: let a sequence run on into the next document.
         shard_tokens: a shard is closed after the block with which it reaches this many tokens.
         progress: show a progress bar (on a terminal) and a summary on stderr.
+        on_corrupt: how the records are opened; see `Records.open`.
 
     Returns:
         The finished records, opened.
@@ -81,12 +83,12 @@ def prepare(
         block_bytes=BLOCK_BYTES,
     )
     report = ProgressReport(progress, folder.settings["sources"])
-    if (records := folder.claim()) is not None:
+    if (records := folder.claim(on_corrupt)) is not None:
         report.say_already(records)
         return records
     folder.begin()
     _write_shards(folder, sources, tokenizer, workers, report)
-    records = folder.finish(read_whole_shards(folder.path))
+    records = folder.finish(read_whole_shards(folder.path), on_corrupt)
     report.summarise(records)
     return records
 

@@ -6,7 +6,7 @@ A folder of records holds, with every file written under a temporary name and re
     vocab.txt                 the vocabulary the ids belong to
     records-00000.tfrecord    `tf.train.Example`s, one bytes feature `token_ids`: [CLS] ... [SEP],
                               little-endian uint16 (int32 for more than 65,536 tokens), no padding
-    records-00000.index.npy   per sequence: byte offset of its ids, length, CRC-32
+    records-00000.index.npy   per sequence: byte offset of its ids, length, CRC-32 of them
     records-00000.counts.npy  int64 [vocabulary_size], how often each id occurs in the shard
     records-00000.json        the shard's `ShardSummary`; renamed last, so it marks a whole shard
     token_counts.npy          the sum of the shards' counts
@@ -20,7 +20,6 @@ a local disk (renaming is what makes them safe), and there is no compression: id
 
 import copy
 import json
-import mmap
 import zlib
 from functools import cached_property
 from pathlib import Path
@@ -28,10 +27,13 @@ from typing import Any
 
 import numpy as np
 
+from tf_distilbert.data.checked_array import checksum, read_array
+from tf_distilbert.data.damaged import DamagedSequence, DamagedSequences
+from tf_distilbert.data.shard_file import ShardFile
+from tf_distilbert.data.shard_index import INDEX_DTYPE, index_of_shard
 from tf_distilbert.errors import UserError
 
-FORMAT_VERSION = 2
-INDEX_DTYPE = np.dtype([("offset", "<u8"), ("length", "<u4"), ("crc32", "<u4")])
+FORMAT_VERSION = 3
 
 HELD_OUT_BLOCK = 16
 """Sequences that `Records.split` holds out side by side."""
@@ -45,6 +47,12 @@ def token_dtype(vocabulary_size: int) -> np.dtype:
 def shard_path(folder: Path, number: int, suffix: str) -> Path:
     """``folder/records-00007.tfrecord`` for number 7 and suffix ``.tfrecord``."""
     return folder / f"records-{number:05d}{suffix}"
+
+
+def json_checksum(content: dict[str, Any]) -> int:
+    """The CRC-32 of what a file says, but for its own ``crc32``."""
+    content = {name: value for name, value in content.items() if name != "crc32"}
+    return zlib.crc32(json.dumps(content, sort_keys=True).encode())
 
 
 class Records:
@@ -65,11 +73,15 @@ class Records:
         word_start: see `Tokenizer`.
         pad_id: the id that fills up rows.
         token_counts: how often each id occurs; int64 [vocabulary_size].
+        damaged: the sequences that were skipped so far, each once. Views made by `split` have the
+            same ones.
     """
 
-    def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
+    def __init__(self, path: Path, manifest: dict[str, Any], on_corrupt: str) -> None:
         self.path = path
         self.manifest = manifest
+        self.damaged = DamagedSequences()
+        self._skips = on_corrupt == "skip"
         self.num_sequences: int = manifest["num_sequences"]
         self.num_tokens: int = manifest["num_tokens"]
         self.sequence_length: int = manifest["sequence_length"]
@@ -80,46 +92,74 @@ class Records:
         self.pad_id = self.special_ids[0]
         self._dtype = token_dtype(self.vocabulary_size)
         shards = manifest["shards"]
-        self._shards = [_map_shard(path / s["name"], s["num_bytes"]) for s in shards]
+        self._shards = [self._open_shard(shard) for shard in shards]
+        if not any(shard.num_bytes for shard in self._shards):
+            raise UserError(f"{path}: none of its shards can be read; prepare again")
         self._index = np.concatenate([self._read_index(i) for i in range(len(shards))])
         self._rows = np.arange(self.num_sequences)
         self._ends = np.cumsum([s["num_sequences"] for s in shards])
-        self.token_counts = _load_array(path / "token_counts.npy")
+        self.token_counts = read_array(
+            path / "token_counts.npy",
+            *("<i8", self.vocabulary_size, manifest["token_counts_crc32"]),
+        )
 
     @classmethod
-    def open(cls, path: str | Path) -> "Records":
+    def open(cls, path: str | Path, on_corrupt: str = "error") -> "Records":
         """Open a folder that ``prepare`` made.
+
+        Args:
+            path: the folder.
+            on_corrupt: ``"error"`` refuses a shard that is missing or has another size, and raises
+                where `gather` meets a damaged sequence. ``"skip"`` goes on without sequences that
+                cannot be read as they were written: `gather` gives a row of padding only and notes
+                them in `damaged`. Everything else stays as it would be, so an index that is broken
+                is made again from its shard.
 
         Raises:
             UserError: no such folder, an unfinished one, or a file that is missing, truncated or
                 broken; the message names the file.
         """
+        if on_corrupt not in ("error", "skip"):
+            raise UserError(f"on_corrupt: {on_corrupt!r} is neither 'error' nor 'skip'")
         path = Path(path)
         if not path.is_dir():
             raise UserError(f"{path}: no such folder; make it with `tf-distilbert prepare`")
         manifest_path = path / "manifest.json"
         if not manifest_path.exists():
             raise UserError(f"{path}: unfinished (no manifest.json); run prepare again")
+        broken = UserError(f"{manifest_path}: broken; remove {path} and prepare again")
         try:
             manifest = json.loads(manifest_path.read_text(encoding="utf-8"))
             version = manifest["format_version"]
-            if version == FORMAT_VERSION:
-                return cls(path, manifest)
-        except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError):
-            raise UserError(f"{manifest_path}: broken; remove {path} and prepare again") from None
-        raise UserError(
-            f"{manifest_path}: has format {version}, this program reads {FORMAT_VERSION}; "
-            f"remove {path} and prepare again"
-        )
+        except (ValueError, KeyError, TypeError):
+            raise broken from None
+        if version != FORMAT_VERSION:
+            raise UserError(
+                f"{manifest_path}: has format {version}, this program reads {FORMAT_VERSION}; "
+                f"remove {path} and prepare again"
+            )
+        if manifest.get("crc32") != json_checksum(manifest):
+            raise broken
+        return cls(path, manifest, on_corrupt)
 
     def __len__(self) -> int:
         return self.num_sequences
 
     @cached_property
     def vocabulary(self) -> list[str]:
-        """The tokens in the order of their ids, read from ``vocab.txt`` when first asked for."""
-        text = (self.path / "vocab.txt").read_text(encoding="utf-8")
-        return text.removesuffix("\n").split("\n")
+        """The tokens in the order of their ids, read from ``vocab.txt`` when first asked for.
+
+        Raises:
+            UserError: the file is not the one that was written.
+        """
+        path = self.path / "vocab.txt"
+        content = path.read_bytes() if path.exists() else b""
+        if zlib.crc32(content) != self.manifest["vocabulary_crc32"]:
+            raise UserError(
+                f"{path}: missing or broken (its checksum differs); remove {self.path} and "
+                "prepare again"
+            )
+        return content.decode("utf-8").removesuffix("\n").split("\n")
 
     def split(self, share: float) -> tuple["Records", "Records"]:
         """Give two views: the most, and a share that is held out.
@@ -169,11 +209,12 @@ class Records:
             indices: which sequences, in any order, int64 [n]; -1 gives a row of padding only.
 
         Returns:
-            int32 [n, sequence_length].
+            int32 [n, sequence_length]. The row of a sequence that is skipped is padding only.
 
         Raises:
             IndexError: an index is not in -1 .. num_sequences - 1.
-            UserError: the bytes on disk are not the ones that were written.
+            UserError: the bytes on disk are not the ones that were written, and the records were
+                not opened to skip such sequences.
         """
         indices = self._checked(indices)
         result = np.full((len(indices), self.sequence_length), self.pad_id, np.int32)
@@ -182,10 +223,18 @@ class Records:
         entries = self._index[indices[rows]].tolist()
         size, dtype = self._dtype.itemsize, self._dtype
         for row, number, (offset, length, crc32) in zip(rows, numbers, entries, strict=True):
-            payload = self._shards[number][offset : offset + length * size]
-            if zlib.crc32(payload) != crc32:
-                raise self._damaged(int(indices[row]), number, offset)
-            result[row, :length] = np.frombuffer(payload, dtype)
+            try:
+                payload, reason = self._shards[number].read(offset, length * size), None
+            except OSError as error:
+                payload, reason = b"", f"it cannot be read: {error.strerror}"
+            if len(payload) < length * size:
+                reason = reason or "the file ends before it does"
+            elif zlib.crc32(payload) != crc32:
+                reason = "its checksum differs"
+            if reason:
+                self._note_damage(int(indices[row]), number, offset, reason)
+            else:
+                result[row, :length] = np.frombuffer(payload, dtype)
         return result
 
     def _checked(self, indices: np.ndarray) -> np.ndarray:
@@ -194,48 +243,54 @@ class Records:
             raise IndexError(f"sequence indices must be in -1 .. {self.num_sequences - 1}")
         return np.where(indices < 0, -1, self._rows[indices])
 
-    def _damaged(self, sequence: int, number: int, offset: int) -> UserError:
+    def _note_damage(self, sequence: int, number: int, offset: int, reason: str) -> None:
         shard = self.manifest["shards"][number]
         record = sequence - int(self._ends[number]) + shard["num_sequences"]
-        return UserError(
-            f"{self.path / shard['name']}: record {record} at byte {offset} is damaged (its "
-            f"checksum differs); remove {self.path} and prepare again"
+        damaged = DamagedSequence(self.path / shard["name"], record, offset, reason)
+        if not self._skips:
+            raise UserError(f"{damaged}; {self._remedy}")
+        self.damaged.add(damaged)
+
+    @property
+    def _remedy(self) -> str:
+        return (
+            f"remove {self.path} and prepare again, or go on without such sequences with "
+            "data.on_corrupt=skip"
         )
+
+    def _open_shard(self, shard: dict[str, Any]) -> ShardFile:
+        path, size = self.path / shard["name"], shard["num_bytes"]
+        file = ShardFile(path)
+        if self._skips:
+            return file
+        if isinstance(file.error, FileNotFoundError):
+            raise UserError(f"{path}: missing, but the manifest lists it; {self._remedy}")
+        if file.error is not None:
+            raise UserError(f"{path}: cannot be read ({file.error.strerror}); {self._remedy}")
+        if file.num_bytes != size:
+            raise UserError(
+                f"{path}: {'truncated' if file.num_bytes < size else 'too long'}: it has "
+                f"{file.num_bytes:,} bytes, the manifest says {size:,}; {self._remedy}"
+            )
+        return file
 
     def _read_index(self, number: int) -> np.ndarray:
-        """The index of one shard, after a check that it points into the shard."""
+        """The index of one shard."""
+        shard = self.manifest["shards"][number]
         path = shard_path(self.path, number, ".index.npy")
-        index = _load_array(path)
-        expected = self.manifest["shards"][number]["num_sequences"]
-        if index.dtype != INDEX_DTYPE or index.shape != (expected,):
-            raise UserError(f"{path}: broken; remove {self.path} and prepare again")
-        ends = index["offset"] + index["length"].astype(np.uint64) * self._dtype.itemsize
-        outside = ends.max(initial=0) > len(self._shards[number])
-        if outside or index["length"].max(initial=0) > self.sequence_length:
-            raise UserError(f"{path}: broken; remove {self.path} and prepare again")
-        return index
+        try:
+            return read_array(path, INDEX_DTYPE, shard["num_sequences"], shard["index_crc32"])
+        except UserError as error:
+            if not self._skips:
+                remedy = "or make it again from its shard with data.on_corrupt=skip"
+                raise UserError(f"{error}, {remedy}") from None
+            index = self._index_made_again(self.path / shard["name"])
+            if checksum(index) != shard["index_crc32"]:
+                raise
+            return index
 
-
-def _map_shard(path: Path, num_bytes: int) -> memoryview:
-    """The bytes of a shard, mapped into memory after a check of their number."""
-    if not path.exists():
-        raise UserError(f"{path}: missing, but the manifest lists it; run prepare anew")
-    size = path.stat().st_size
-    if size != num_bytes:
-        raise UserError(
-            f"{path}: truncated: it has {size:,} bytes, the manifest says {num_bytes:,}; "
-            f"remove {path.parent} and prepare again"
-        )
-    if num_bytes == 0:  # every sequence of the shard was dropped, and mmap refuses empty files
-        return memoryview(b"")
-    with open(path, "rb") as file:
-        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-
-
-def _load_array(path: Path) -> np.ndarray:
-    try:
-        return np.load(path, allow_pickle=False)
-    except FileNotFoundError:
-        raise UserError(f"{path}: missing; remove {path.parent} and prepare again") from None
-    except (ValueError, EOFError, OSError):
-        raise UserError(f"{path}: broken; remove {path.parent} and prepare again") from None
+    def _index_made_again(self, shard: Path) -> np.ndarray:
+        try:
+            return index_of_shard(shard, self._dtype.itemsize)
+        except OSError:
+            return np.empty(0, INDEX_DTYPE)

@@ -8,6 +8,7 @@ the data's order. Masks stay those of the sequences: packed or not, each is mask
 import numpy as np
 import tensorflow as tf
 
+from tf_distilbert.data.damaged import DamagedSequences
 from tf_distilbert.data.records import Records
 
 
@@ -33,6 +34,11 @@ class PackedRecords:
 
     def __len__(self) -> int:
         return self.num_sequences
+
+    @property
+    def damaged(self) -> DamagedSequences:
+        """The damaged sequences that were found; see `Records`."""
+        return self.records.damaged
 
     @property
     def identity(self) -> str:

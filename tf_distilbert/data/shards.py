@@ -19,7 +19,14 @@ import numpy as np
 import tensorflow as tf
 
 from tf_distilbert.atomic_writes import publish, write_atomically
-from tf_distilbert.data.records import FORMAT_VERSION, INDEX_DTYPE, shard_path, token_dtype
+from tf_distilbert.data.checked_array import read_array, write_array
+from tf_distilbert.data.records import (
+    FORMAT_VERSION,
+    json_checksum,
+    shard_path,
+    token_dtype,
+)
+from tf_distilbert.data.shard_index import FOOTER_BYTES, HEADER_BYTES, INDEX_DTYPE
 from tf_distilbert.errors import explain_write_errors
 
 HISTOGRAM_BIN = 32
@@ -34,20 +41,12 @@ MANIFEST_SETTINGS = (
 )
 """What reading the records needs to know of how they were made."""
 
-_HEADER_BYTES, _FOOTER_BYTES = 12, 4  # TFRecord framing: length and its CRC; CRC of the data
+_OF_EACH_SHARD = ("name", "num_bytes", "num_sequences", "index_crc32")
 
 
 def write_json(path: Path, value: dict[str, Any]) -> None:
     """Write ``value`` as readable JSON, whole or not at all."""
     write_atomically(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
-
-
-def _write_array(path: Path, array: np.ndarray) -> None:
-    partial = path.with_name(path.name + ".partial")
-    with explain_write_errors(path):
-        with open(partial, "wb") as file:
-            np.save(file, array)
-        publish(partial, path)
 
 
 @dataclass
@@ -83,6 +82,8 @@ class ShardSummary:
     num_blocks: int = 0
     num_text_bytes: int = 0
     num_invalid_lines: int = 0
+    index_crc32: int = 0
+    counts_crc32: int = 0
     num_dropped: dict[str, int] = field(default_factory=dict)
     length_histogram: list[int] = field(default_factory=list)
 
@@ -140,9 +141,9 @@ class ShardWriter:
         data = example.SerializeToString()
         self._file.write(data)
         # The ids are the innermost and only value, so they are the last bytes of the message.
-        end = self._position + _HEADER_BYTES + len(data)
+        end = self._position + HEADER_BYTES + len(data)
         self._index.append((end - len(payload), length, zlib.crc32(payload)))
-        self._position = end + _FOOTER_BYTES
+        self._position = end + FOOTER_BYTES
 
     def close(self) -> ShardSummary:
         """Finish the shard: its files get their final names, the summary last.
@@ -153,13 +154,14 @@ class ShardWriter:
         with self._explain_write_errors():
             self._file.close()
             publish(self._partial, self._path)
-        self.summary.num_bytes = self._position
-        folder = self._path.parent
+        folder, summary = self._path.parent, self.summary
         index = np.array(self._index, INDEX_DTYPE)
-        _write_array(shard_path(folder, self._number, ".index.npy"), index)
-        _write_array(shard_path(folder, self._number, ".counts.npy"), self._counts)
-        write_json(shard_path(folder, self._number, ".json"), asdict(self.summary))
-        return self.summary
+        summary.num_bytes = self._position
+        summary.index_crc32 = write_array(shard_path(folder, self._number, ".index.npy"), index)
+        counts_path = shard_path(folder, self._number, ".counts.npy")
+        summary.counts_crc32 = write_array(counts_path, self._counts)
+        _write_summary(folder, self._number, summary)
+        return summary
 
     @contextmanager
     def _explain_write_errors(self) -> Iterator[None]:
@@ -187,22 +189,25 @@ def move_shard(source: Path, folder: Path, number: int) -> ShardSummary:
     """
     target = shard_path(folder, number, ".tfrecord")
     content = json.loads(shard_path(source, 0, ".json").read_text(encoding="utf-8"))
+    del content["crc32"]
     summary = ShardSummary(**content | {"name": target.name})
     with explain_write_errors(target):
         for suffix in (".tfrecord", ".index.npy", ".counts.npy"):
             publish(shard_path(source, 0, suffix), shard_path(folder, number, suffix))
-    write_json(shard_path(folder, number, ".json"), asdict(summary))
+    _write_summary(folder, number, summary)
     return summary
+
+
+def _write_summary(folder: Path, number: int, summary: ShardSummary) -> None:
+    content = asdict(summary)
+    content["crc32"] = json_checksum(content)
+    write_json(shard_path(folder, number, ".json"), content)
 
 
 def read_whole_shards(folder: Path) -> list[ShardSummary]:
     """Summaries of the shards, from the first on, that an interrupted run left whole."""
     summaries: list[ShardSummary] = []
-    while (path := shard_path(folder, len(summaries), ".json")).exists():
-        summary = ShardSummary(**json.loads(path.read_text(encoding="utf-8")))
-        shard = folder / summary.name
-        if not shard.exists() or shard.stat().st_size != summary.num_bytes:
-            break
+    while (summary := _read_whole_shard(folder, len(summaries))) is not None:
         summaries.append(summary)
     return summaries
 
@@ -212,16 +217,43 @@ def add_dropped(shards: Iterable[ShardSummary]) -> dict[str, int]:
     return reduce(_add, (shard.num_dropped for shard in shards))
 
 
+def _read_whole_shard(folder: Path, number: int) -> ShardSummary | None:
+    path = shard_path(folder, number, ".json")
+    if not path.exists():
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content.pop("crc32") != json_checksum(content):
+            return None
+        summary = ShardSummary(**content)
+        index_path = shard_path(folder, number, ".index.npy")
+        read_array(index_path, INDEX_DTYPE, summary.num_sequences, summary.index_crc32)
+    except (ValueError, KeyError, TypeError):  # a UserError is a ValueError
+        return None
+    shard = folder / summary.name
+    is_whole = shard.exists() and shard.stat().st_size == summary.num_bytes
+    return summary if is_whole else None
+
+
 def write_manifest(folder: Path, shards: Sequence[ShardSummary], settings: dict[str, Any]) -> None:
     """Sum up whole shards; with this the folder is finished and `Records.open` accepts it.
 
     Args:
-        folder: where the shards are.
+        folder: where the shards and ``vocab.txt`` are.
         shards: their summaries, in the order of their numbers.
         settings: what `settings.json` holds; must have `MANIFEST_SETTINGS`.
+
+    Raises:
+        UserError: a file of the folder is broken, or one cannot be written.
     """
-    counts = [np.load(shard_path(folder, i, ".counts.npy")) for i in range(len(shards))]
-    _write_array(folder / "token_counts.npy", np.sum(counts, axis=0))
+    counts = [
+        read_array(
+            shard_path(folder, i, ".counts.npy"),
+            *("<i8", settings["vocabulary_size"], shard.counts_crc32),
+        )
+        for i, shard in enumerate(shards)
+    ]
+    counts_crc32 = write_array(folder / "token_counts.npy", np.sum(counts, axis=0))
     histogram = np.sum([shard.length_histogram for shard in shards], axis=0)
     manifest = {
         "format_version": FORMAT_VERSION,
@@ -232,10 +264,10 @@ def write_manifest(folder: Path, shards: Sequence[ShardSummary], settings: dict[
         "num_invalid_lines": sum(shard.num_invalid_lines for shard in shards),
         "num_dropped": add_dropped(shards),
         "length_histogram": {"bin_width": HISTOGRAM_BIN, "counts": histogram.tolist()},
-        "shards": [
-            {"name": s.name, "num_bytes": s.num_bytes, "num_sequences": s.num_sequences}
-            for s in shards
-        ],
+        "shards": [{name: getattr(shard, name) for name in _OF_EACH_SHARD} for shard in shards],
+        "vocabulary_crc32": zlib.crc32((folder / "vocab.txt").read_bytes()),
+        "token_counts_crc32": counts_crc32,
         "settings": settings,
     }
+    manifest["crc32"] = json_checksum(manifest)
     write_json(folder / "manifest.json", manifest)
