@@ -6,6 +6,7 @@ import pytest
 from rich.console import Console
 
 from tf_distilbert.checkpoints import Progress
+from tf_distilbert.damage_log import DamageLog
 from tf_distilbert.interruption import Interruption
 from tf_distilbert.logs import RunLog, read_log
 from tf_distilbert.monitor import Monitor
@@ -17,6 +18,7 @@ HIDE_CURSOR, SHOW_CURSOR = "\x1b[?25l", "\x1b[?25h"
 def make(folder, terminal):
     return Monitor(
         RunLog(folder, 0),
+        DamageLog(folder, [], Console(quiet=True)),
         None,
         Console(file=terminal, force_terminal=True),
         Progress(),

@@ -16,6 +16,7 @@ from rich.progress import (
 from rich.progress import Progress as ProgressBar
 
 from tf_distilbert.checkpoints import Checkpoints, Progress
+from tf_distilbert.damage_log import DamageLog
 from tf_distilbert.errors import UserError
 from tf_distilbert.interruption import Interruption
 from tf_distilbert.logs import RunLog
@@ -27,6 +28,7 @@ class Monitor(keras.callbacks.Callback):
 
     Args:
         log: where figures are written.
+        damage: where sequences that could not be read are noted.
         checkpoints: where the run is saved.
         console: where progress is shown.
         progress: how far the run is.
@@ -44,6 +46,7 @@ class Monitor(keras.callbacks.Callback):
     def __init__(
         self,
         log: RunLog,
+        damage: DamageLog,
         checkpoints: Checkpoints,
         console: Console,
         progress: Progress,
@@ -60,7 +63,7 @@ class Monitor(keras.callbacks.Callback):
         alone: bool,
     ) -> None:
         super().__init__()
-        self.log, self.checkpoints, self.console = log, checkpoints, console
+        self.log, self.damage, self.checkpoints, self.console = log, damage, checkpoints, console
         self.progress = progress
         self.first_step, self.total_steps = progress.step, total_steps
         self.log_every, self.validate_every = log_every, validate_every
@@ -140,6 +143,7 @@ class Monitor(keras.callbacks.Callback):
         """Write the means since the last report, then start new ones."""
         step = self.progress.step
         figures["learning_rate"] = float(self.schedule(step - 1))
+        figures["skipped_sequences"] = self.note_damage()
         self.log.write(step, "train", figures)
         rate = f"{figures['tokens_per_second']:,.0f}"
         self.bar.update(self.task, loss=f"{figures['loss']:.3f}", rate=rate)
@@ -170,6 +174,14 @@ class Monitor(keras.callbacks.Callback):
             self.checkpoints.save(self.progress)
         except UserError as error:
             self.console.print(f"step {self.progress.step}: no checkpoint: {error}", markup=False)
+
+    def note_damage(self) -> int:
+        """Write down the sequences that could not be read, if there is room, and count them."""
+        try:
+            return self.damage.note()
+        except UserError as error:
+            self.console.print(f"step {self.progress.step}: {error}", markup=False)
+            return self.damage.count
 
     def write_down(self, step: int) -> None:
         """Write down the batch of an update that was skipped, if there is room for it."""
