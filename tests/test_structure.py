@@ -67,6 +67,7 @@ LAYERS = (
     ("data.shards", "data.row_packing", "runtime"),
     ("data.records", "data.hashing"),
     ("data.checked_array", "data.damaged", "data.shard_file", "data.shard_index"),
+    ("data.reader_calls",),
     ("atomic_writes",),
     ("config",),
     ("activation",),
