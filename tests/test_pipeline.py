@@ -1,6 +1,9 @@
 """The training stream as a function of the step, and the pass over held-out records."""
 
 import itertools
+import subprocess
+import sys
+from pathlib import Path
 
 import keras_nlp
 import numpy as np
@@ -265,3 +268,28 @@ def test_an_evaluation_in_parts_is_the_same_pass(records, masker):
 def test_a_batch_that_replicas_cannot_share_is_refused(records, masker):
     with pytest.raises(UserError, match="10 sequences cannot be shared by 4 replicas"):
         masked_lm_dataset(records, masker, 10, num_parts=4)
+
+
+def test_a_program_can_end_while_a_stream_reads_ahead(tmp_path):
+    """Without waiting for the threads that are in Python, it hangs."""
+    write_records(tmp_path, 50)
+    program = f"""
+import time
+from tf_distilbert.data.masking import TokenMasker
+from tf_distilbert.data.pipeline import masked_lm_dataset
+from tf_distilbert.data.records import Records
+gather, delay = Records.gather, 0
+Records.gather = lambda *arguments: time.sleep(delay) or gather(*arguments)
+records = Records.open({str(tmp_path)!r})
+batches = iter(masked_lm_dataset(records, TokenMasker.for_records(records), 4))
+for _ in range(20):
+    next(batches)
+time.sleep(0.5)  # all buffers are full
+delay = 2
+next(batches)  # leaves a place to fill
+print("ends", flush=True)
+"""
+    root = Path(__file__).parents[1]
+    command = [sys.executable, "-c", program]
+    result = subprocess.run(command, cwd=root, capture_output=True, timeout=90)
+    assert (result.returncode, result.stdout) == (0, b"ends\n"), result.stderr

@@ -11,7 +11,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # From the top down; a module imports only from lines below its own.
 LAYERS = (
     ("cli",),
-    ("cli_options",),
+    ("cli_options", "launch"),
     ("benchmark.kinds",),
     ("benchmark.inference", "benchmark.input", "benchmark.memory"),
     ("benchmark.step",),
@@ -73,6 +73,7 @@ LAYERS = (
     ("data.shards", "data.row_packing", "data.progress_report", "runtime", "replicas"),
     ("data.records", "data.hashing"),
     ("data.checked_array", "data.damaged", "data.shard_file", "data.shard_index"),
+    ("data.reader_calls",),
     ("atomic_writes",),
     ("config",),
     ("activation",),

@@ -6,12 +6,14 @@ Every verb's function is imported when the verb runs, so that ``--help`` costs n
 import argparse
 import json
 import os
+import shlex
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from tf_distilbert.cli_options import FORMATS, parse
-from tf_distilbert.errors import UserError, explain_write_errors
+from tf_distilbert.errors import Interrupted, UserError, explain_write_errors
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -21,16 +23,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: what follows the program's name; ``sys.argv`` by default.
 
     Returns:
-        The exit code: 0, 2 for what the user can mend, 130 for Ctrl-C.
+        The exit code: 0; 2 for what the user can mend; 128 and the signal's number for a run that
+        was stopped by one, 130 for Ctrl-C; of ``launch`` that of its workers.
     """
     options = parse(arguments)
     try:
-        _VERBS[options.verb](options)
+        return _VERBS[options.verb](options) or 0
     except UserError as error:
         if options.debug:
             raise
         print(f"tf-distilbert: {error}", file=sys.stderr)
         return 2
+    except Interrupted as stopped:
+        again = [
+            word for word in arguments or sys.argv[1:] if word not in ("--overwrite", "--resume")
+        ]
+        command = shlex.join(["tf-distilbert", *again, "--resume"])
+        print(f"tf-distilbert: {stopped}; go on with: {command}", file=sys.stderr)
+        return 128 + stopped.signal
     except KeyboardInterrupt:
         if options.debug:
             raise
@@ -62,8 +72,8 @@ def _prepare(options: argparse.Namespace) -> None:
     if options.tokenizer and options.cased:
         raise UserError("--cased goes with --vocab; the folder of --tokenizer says it itself")
     by_beam = options.runner == "beam"
-    if options.beam_options and not by_beam:
-        raise UserError(f"{options.beam_options[0]}: what follows `--` goes with --runner beam")
+    if options.passed_on and not by_beam:
+        raise UserError(f"{options.passed_on[0]}: what follows `--` goes with --runner beam")
     if options.workers is not None and by_beam:
         raise UserError(
             "--workers goes with --runner local; Beam's own options follow `--`, for example "
@@ -79,13 +89,18 @@ def _prepare(options: argparse.Namespace) -> None:
         tokenizer = load_tokenizer(options.tokenizer)
     else:
         tokenizer = WordPieceTokenizer.from_file(options.vocab, lower_case=not options.cased)
-    names = ("sequence_length", "cross_documents", "invalid_utf8")
-    names += ("beam_options",) if by_beam else ("workers",)
-    (prepare_with_beam if by_beam else prepare)(
+    run = (
+        partial(prepare_with_beam, beam_options=options.passed_on)
+        if by_beam
+        else partial(prepare, workers=options.workers)
+    )
+    run(
         options.text,
         tokenizer,
         options.output,
-        **{name: getattr(options, name) for name in names},
+        sequence_length=options.sequence_length,
+        cross_documents=options.cross_documents,
+        invalid_utf8=options.invalid_utf8,
     )
 
 
@@ -114,6 +129,12 @@ def _distill(options: argparse.Namespace) -> None:
 def _overrides(options: argparse.Namespace) -> list[str]:
     resume = [f"train.resume={options.resume}"] if options.resume else []
     return [*options.overrides, *resume]
+
+
+def _launch(options: argparse.Namespace) -> int:
+    from tf_distilbert.launch import launch
+
+    return launch(options.passed_on, options.workers)
 
 
 def _evaluate(options: argparse.Namespace) -> None:
@@ -209,4 +230,5 @@ _VERBS = {
     "fill-mask": _fill_mask,
     "pretrain": _pretrain,
     "distill": _distill,
+    "launch": _launch,
 }

@@ -17,16 +17,16 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         arguments: what follows the program's name; ``sys.argv`` by default.
 
     Returns:
-        The options; ``verb`` is the verb.
+        The options; ``verb`` is the verb, and ``passed_on`` what follows ``--``.
     """
     parser = _parser()
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    beam_options: list[str] = []
-    if arguments[:1] == ["prepare"] and "--" in arguments:
+    passed_on: list[str] = []
+    if arguments[:1] in (["prepare"], ["launch"]) and "--" in arguments:
         end = arguments.index("--")
-        arguments, beam_options = arguments[:end], arguments[end + 1 :]
+        arguments, passed_on = arguments[:end], arguments[end + 1 :]
     options, rest = parser.parse_known_args(arguments)
-    options.beam_options = beam_options
+    options.passed_on = passed_on
     # argparse gives a list of positionals once: overrides that follow a flag are left over.
     if "overrides" in options and all("=" in word and word[0] != "-" for word in rest):
         options.overrides += rest
@@ -95,6 +95,10 @@ def _parser() -> argparse.ArgumentParser:
             "overrides", nargs="*", metavar="key=value", help="e.g. train.steps=100 teacher=DIR"
         )
         _add_resume(verb)
+
+    verb = _verb(verbs, "launch", "run a training as several workers on this machine")
+    verb.usage = "%(prog)s --workers N -- distill CONFIG [key=value ...]"
+    verb.add_argument("--workers", type=int, required=True, metavar="N", help="processes")
 
     verb = _verb(verbs, "evaluate", "measure a model on held-out text")
     _add_model(verb)

@@ -69,11 +69,12 @@ def train_to_the_end(
     schedule = WarmupThenDecay(
         train.learning_rate, math.ceil(train.warmup_share * total_steps), total_steps
     )
-    trainer.compile(
-        _optimizer(train, schedule),
-        jit_compile=_jit_compile(train),
-        steps_per_execution=train.steps_per_execution,
-    )
+    with strategy.scope():
+        trainer.compile(
+            _optimizer(train, schedule),
+            jit_compile="auto" if train.jit_compile is None else train.jit_compile,
+            steps_per_execution=train.steps_per_execution,
+        )
     checkpoints = Checkpoints(
         run.checkpoints,
         trainer,
@@ -175,10 +176,6 @@ def _optimizer(config: TrainConfig, schedule: WarmupThenDecay) -> AdamW:
         weight_decay=config.weight_decay,
         clip_norm=config.clip_norm,
     )
-
-
-def _jit_compile(config: TrainConfig) -> bool | str:
-    return "auto" if config.jit_compile is None else config.jit_compile
 
 
 def _validation(

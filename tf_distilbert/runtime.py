@@ -39,7 +39,9 @@ def import_tensorflow() -> None:
         import tensorflow
         import tensorflow_text  # noqa: F401
 
-        tensorflow.zeros(())  # the first operation has its own messages
+        # The first operation has its own messages. Several workers have to be connected before it.
+        if not os.environ.get("TF_CONFIG"):
+            tensorflow.zeros(())
     if keras.backend.backend() != "tensorflow":
         raise UserError(
             f"KERAS_BACKEND is {keras.backend.backend()}; unset it, this version needs tensorflow"

@@ -94,7 +94,8 @@ def _open(
     config: DistillConfig | PretrainConfig, console: Console | None
 ) -> tuple[tf.distribute.Strategy, Console, RunDirectory]:
     """Connect the devices, before anything is computed, and see whether the run may start."""
-    strategy = make_strategy(config.train.strategy)
+    with runtime.quiet_start():
+        strategy = make_strategy(config.train.strategy)
     console = console or Console(stderr=True)
     if not is_chief(strategy):
         console = Console(quiet=True)

@@ -84,7 +84,8 @@ class MaskedMeanTrainer(keras.Model):
         """Set the optimizer; the losses are the model's own.
 
         Args:
-            optimizer: `tf_distilbert.AdamW` (which clips) or any of Keras's.
+            optimizer: `tf_distilbert.AdamW` (which clips) or any of Keras's; made in the scope of
+                the strategy, if there is one.
             **kwargs: `jit_compile`, `run_eagerly`, `steps_per_execution`, as in Keras.
         """
         with self.distribute_strategy.scope():
@@ -149,7 +150,7 @@ class MaskedMeanTrainer(keras.Model):
         **kwargs,
     ) -> keras.callbacks.History:
         """Train as `keras.Model.fit` does; the logs hold `tokens_per_second` too."""
-        if isinstance(x, tf.data.Dataset):
+        if isinstance(x, (tf.data.Dataset, tf.distribute.DistributedDataset)):
             kwargs.setdefault("shuffle", False)  # Keras cannot, and warns of its own default
         if isinstance(callbacks, keras.callbacks.Callback):
             callbacks = [callbacks]
@@ -299,5 +300,6 @@ def _sum_of_parts(
         results = function(tree.map_structure(lambda tensor: tensor[i], parts), i)
         return i + 1, tree.map_structure(tf.add, sums, results)
 
-    _, sums = tf.while_loop(lambda i, _: i < num_parts, add_part, (0, zeros))
+    # Or it would begin a part before the last one is done, and hold the activations of several.
+    _, sums = tf.while_loop(lambda i, _: i < num_parts, add_part, (0, zeros), parallel_iterations=1)
     return sums

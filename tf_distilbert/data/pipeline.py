@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from tf_distilbert.data.hashing import as_uint64, mix
 from tf_distilbert.data.masking import TokenMasker
+from tf_distilbert.data.reader_calls import READER_CALLS
 from tf_distilbert.data.records import Records
 from tf_distilbert.data.row_packing import PackedRecords, merge_rows
 from tf_distilbert.errors import UserError
@@ -162,8 +163,10 @@ def _rows_of_parts(
 def _batches(
     choices: tf.data.Dataset, records: Records, masker: TokenMasker, batch_size: int
 ) -> tf.data.Dataset:
+    gather = READER_CALLS.counted(records.gather)
+
     def load(epochs: tf.Tensor, indices: tf.Tensor) -> tuple:
-        token_ids = tf.numpy_function(records.gather, [indices], tf.int32)
+        token_ids = tf.numpy_function(gather, [indices], tf.int32)
         token_ids = tf.ensure_shape(token_ids, (batch_size, records.sequence_length))
         return masker(token_ids, records.pad_id, epochs, indices)
 
@@ -174,11 +177,11 @@ def _batches(
 def _packed_batches(
     choices: tf.data.Dataset, records: PackedRecords, masker: TokenMasker, batch_size: int
 ) -> tf.data.Dataset:
-    num_slots = records.num_slots(masker.rate)
+    num_slots, gather = records.num_slots(masker.rate), READER_CALLS.counted(records.gather)
 
     def load(epochs: tf.Tensor, rows: tf.Tensor) -> tuple:
         kinds = (tf.int32, tf.int64, tf.int64)
-        token_ids, sequences, row_of = tf.numpy_function(records.gather, [rows], kinds)
+        token_ids, sequences, row_of = tf.numpy_function(gather, [rows], kinds)
         token_ids = tf.ensure_shape(token_ids, (None, records.sequence_length))
         sequences, row_of = (tf.ensure_shape(tensor, (None,)) for tensor in (sequences, row_of))
         masked = masker(token_ids, records.pad_id, tf.gather(epochs, row_of), sequences)

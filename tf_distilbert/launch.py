@@ -1,0 +1,124 @@
+"""Several workers on one machine: start them, watch them, end them together.
+
+Every worker runs the same command with a TF_CONFIG of its own, as it would on a machine of its
+own. TensorFlow tells the others within seconds that a worker has died; this sees to it that none is
+left.
+"""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from types import FrameType
+
+from tf_distilbert.errors import UserError
+
+GRACE_SECONDS = 60.0
+"""How long workers may take to end by themselves once one of them has failed."""
+
+_VERBS = ("distill", "pretrain")
+
+
+def launch(command: Sequence[str], num_workers: int) -> int:
+    """Run a training as several worker processes that talk over the loopback address.
+
+    The first one is the chief; what it prints is shown as it is, what the others print on stderr
+    after their number. SIGTERM and SIGINT are passed on to all.
+
+    Args:
+        command: what would follow ``tf-distilbert``: ``distill CONFIG ...``.
+        num_workers: how many.
+
+    Returns:
+        The exit code: 0, that of the first worker that failed, or 1 if a signal killed it.
+
+    Raises:
+        UserError: the command is none that trains, or there is no number of workers.
+    """
+    if num_workers < 1:
+        raise UserError(f"--workers is {num_workers}; give 1 or more")
+    if not command or command[0] not in _VERBS:
+        raise UserError(f"after `--` comes what each worker runs: {' or '.join(_VERBS)} CONFIG ...")
+    addresses = _free_addresses(num_workers)
+    workers: list[subprocess.Popen] = []
+
+    def pass_on(number: int, _: FrameType | None) -> None:
+        for worker in workers:
+            if worker.poll() is None:
+                worker.send_signal(number)
+
+    handlers = {n: signal.signal(n, pass_on) for n in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        workers += [_start(command, addresses, i) for i in range(num_workers)]
+        _wait(workers)
+        first = _first_failure(workers)
+        if first is None:
+            return 0
+        code = workers[first].returncode
+        if code < 0:
+            print(
+                f"tf-distilbert: worker {first} was killed ({signal.Signals(-code).name}), and all "
+                "others were ended; go on with --resume",
+                file=sys.stderr,
+            )
+        return code if code > 0 else 1
+    finally:
+        for worker in workers:
+            if worker.poll() is None:
+                worker.kill()
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def _start(command: Sequence[str], addresses: list[str], index: int) -> subprocess.Popen:
+    config = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
+    worker = subprocess.Popen(
+        [sys.executable, "-m", "tf_distilbert", *command],
+        env={**os.environ, "TF_CONFIG": json.dumps(config)},
+        stderr=None if index == 0 else subprocess.PIPE,
+        text=True,
+        start_new_session=True,  # or Ctrl-C would reach it twice, from the terminal and from here
+    )
+    if index:
+        threading.Thread(target=_show, args=(worker, index), daemon=True).start()
+    return worker
+
+
+def _show(worker: subprocess.Popen, index: int) -> None:
+    for line in worker.stderr:
+        print(f"[worker {index}] {line}", end="", file=sys.stderr)
+
+
+def _wait(workers: list[subprocess.Popen]) -> None:
+    """Wait until all have ended; once one has failed, the others have `GRACE_SECONDS`."""
+    deadline = None
+    while any(worker.poll() is None for worker in workers):
+        if deadline is None and any(worker.returncode for worker in workers):
+            deadline = time.monotonic() + GRACE_SECONDS
+        if deadline is not None and time.monotonic() > deadline:
+            return
+        time.sleep(0.1)
+
+
+def _first_failure(workers: list[subprocess.Popen]) -> int | None:
+    """Tell which worker is to blame: one that a signal killed, else the first one that failed."""
+    failed = [i for i, worker in enumerate(workers) if worker.returncode]
+    killed = [i for i in failed if workers[i].returncode < 0]
+    return next(iter(killed or failed), None)
+
+
+def _free_addresses(number: int) -> list[str]:
+    """Find ports of the loopback address that nobody uses."""
+    sockets = [socket.socket() for _ in range(number)]
+    try:
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [f"127.0.0.1:{each.getsockname()[1]}" for each in sockets]
+    finally:
+        for each in sockets:
+            each.close()
