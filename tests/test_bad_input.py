@@ -13,7 +13,7 @@ import yaml
 from safetensors.numpy import load_file, save_file
 
 import tf_distilbert
-from tf_distilbert import checkpoints, logs, model_folder, train
+from tf_distilbert import checkpoints, logs, model_folder, run_loop
 from tf_distilbert.cli import main
 from tf_distilbert.errors import explain_write_errors
 
@@ -585,7 +585,7 @@ def test_a_disk_that_is_full_when_the_run_begins(refused, config, tmp_path, monk
     assert not (tmp_path / "run" / "config.yaml").exists()
 
 
-def test_a_disk_that_is_full_at_a_checkpoint(refused, config, tmp_path, monkeypatch):
+def test_a_disk_that_is_full_at_a_checkpoint(config, tmp_path, monkeypatch, capsys):
     save = checkpoints.save_file
 
     def save_once(tensors, path):
@@ -595,21 +595,42 @@ def test_a_disk_that_is_full_at_a_checkpoint(refused, config, tmp_path, monkeypa
         save(tensors, path)
 
     monkeypatch.setattr(checkpoints, "save_file", save_once)
-    message = r"checkpoints/step-00000004: cannot be written \(No space left on device\)"
-    refused("distill", config, message=message, after_start=True)
-    assert {p.name for p in (tmp_path / "run" / "checkpoints").iterdir()} == {"step-00000002"}
+    monkeypatch.setattr(model_folder, "save_file", no_space)
+    # The run goes on with the old one kept, and fails where nothing is left to go on with.
+    assert run("distill", config, "train.steps=6") == 2
+    said = " ".join(capsys.readouterr().err.split())
+    no_room = r"cannot be written \(No space left on device\)"
+    assert re.search(rf"step 4: no checkpoint: \S*/step-00000004: {no_room}", said)
+    assert re.search(rf"tf-distilbert: \S*/run/model: {no_room}", said)
+    assert left(tmp_path / "run" / "checkpoints") == {"step-00000002", "step-00000006"}
     assert not (tmp_path / "run" / "model").exists()
     # With room again the run goes on from there.
     monkeypatch.undo()
-    assert run("distill", config, "--resume") == 0
+    assert run("distill", config, "train.steps=6", "--resume") == 0
     assert (tmp_path / "run" / "model" / "model.safetensors").exists()
 
 
-def test_a_disk_that_is_full_at_the_log(refused, config, tmp_path, monkeypatch):
+def test_a_disk_that_is_full_at_the_log_for_a_while(config, tmp_path, monkeypatch, capsys):
+    append, calls = logs._append, []
+
+    def append_later(path, text):
+        calls.append(text)
+        if len(calls) < 3:
+            no_space()
+        append(path, text)
+
+    monkeypatch.setattr(logs, "_append", append_later)
+    assert run("distill", config, "train.log_every=1") == 0
+    assert capsys.readouterr().err.count("log.jsonl: cannot be written (No space left") == 1
+    assert [report["step"] for report in logs.read_log(tmp_path / "run", "train")] == [1, 2, 3, 4]
+
+
+def test_a_disk_that_is_full_at_the_log_to_the_end(config, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(logs, "open", no_space, raising=False)
-    message = r"log\.jsonl: cannot be written.*No space left on device"
-    refused("distill", config, message=message, after_start=True)
-    assert not (tmp_path / "run" / "model").exists()
+    assert run("distill", config, "train.log_every=1") == 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert re.search(r"log\.jsonl: 4 reports are lost, it cannot be written \(No space left", said)
+    assert (tmp_path / "run" / "model" / "model.safetensors").exists()
 
 
 def test_a_disk_that_is_full_at_the_model(refused, config, tmp_path, monkeypatch):
@@ -663,7 +684,7 @@ def test_a_run_whose_settings_are_broken(refused, config, tmp_path, content):
 def test_a_run_whose_checkpoint_is_damaged(refused, config, finished):
     shutil.rmtree(finished / "model")
     cut(finished / "checkpoints" / "step-00000002" / "tensors.safetensors", 100)
-    message = r"step-00000002: damaged \(.*\); remove it to go on from the one before$"
+    message = r"run/checkpoints: no checkpoint is whole; bring one back, or start again with"
     again = ("distill", config, "train.steps=2", "--resume")
     refused(*again, message=message, after_start=True)
     assert not (finished / "model").exists()
@@ -676,7 +697,9 @@ def test_a_teacher_that_is_not_finite(refused, config, broken, tmp_path):
     tensors = load_file(broken / "model.safetensors")
     tensors["cls.predictions.bias"][7] = np.nan
     save_file(tensors, broken / "model.safetensors")
-    message = r"the loss is not finite at step 1; there is no good checkpoint; "
+    message = (
+        r"not finite at step 1; 4 updates in a row were skipped; there is no good checkpoint; "
+    )
     options = (f"teacher={broken}", "student.initialize_from=random")
     refused("distill", config, *options, message=message, after_start=True)
     assert not (tmp_path / "run" / "model").exists()
@@ -688,20 +711,20 @@ def spoilt_after_two(monkeypatch):
     """The student gets a NaN with the update of step 2."""
 
     class Spoiling(checkpoints.Checkpoints):
-        def save(self, step):
-            if step == 2:
+        def save(self, progress):
+            if progress.step == 2:
                 bias = self.trainer.student.head.output_bias
                 bias.assign(np.full(bias.shape, np.nan, np.float32))
-            super().save(step)
+            super().save(progress)
 
-    monkeypatch.setattr(train, "Checkpoints", Spoiling)
+    monkeypatch.setattr(run_loop, "Checkpoints", Spoiling)
 
 
 def test_a_loss_that_becomes_infinite_leaves_the_last_checkpoint(
     refused, config, tmp_path, monkeypatch, spoilt_after_two
 ):
     saved = tmp_path / "run" / "checkpoints" / "step-00000001"
-    message = rf"the loss is not finite at step 3; the last good checkpoint is {saved}; lower "
+    message = rf"not finite at step 3; .* the last good checkpoint is {saved}; lower "
     options = ("train.steps=6", "train.checkpoint_every=1")
     line = refused("distill", config, *options, message=message, after_start=True)
     assert "train.learning_rate" in line
@@ -717,7 +740,7 @@ def test_a_loss_that_becomes_infinite_leaves_the_last_checkpoint(
 def test_a_learning_rate_that_is_far_too_large(refused, config, tmp_path):
     """The first update has rate 0, the second one spoils the model: its checkpoint is no good."""
     options = ("train.learning_rate=1e30", "train.checkpoint_every=1")
-    message = r"the loss is not finite at step 3; the last good checkpoint is .*/step-\d+; lower"
+    message = r"not finite at step 3; .* the last good checkpoint is .*/step-\d+; lower"
     line = refused("distill", config, *options, message=message, after_start=True)
     named = re.search(r"checkpoint is (\S+);", line)[1]
     tensors = load_file(f"{named}/tensors.safetensors")

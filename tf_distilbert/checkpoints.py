@@ -162,10 +162,12 @@ class Checkpoints:
         return self.folder / f"step-{step:08d}"
 
     def _variables(self) -> dict[str, keras.Variable]:
-        """Name every variable: by place, since Keras's paths count the models of the process."""
-        model, optimizer = self.trainer.model_variables, self.trainer.optimizer.variables
-        named = {f"model/{i}/{v.name}": v for i, v in enumerate(model)}
-        return named | {f"optimizer/{i}/{v.name}": v for i, v in enumerate(optimizer)}
+        """Name every variable by its place: Keras's names count the models of the process."""
+        named = {f"model/{i}/{v.name}": v for i, v in enumerate(self.trainer.model_variables)}
+        for i, variable in enumerate(self.trainer.optimizer.variables):
+            kind = variable.name.rpartition("_")[2]  # momentum, velocity, after the model's name
+            named[f"optimizer/{i}/{kind}"] = variable
+        return named
 
     def _figure_variables(self) -> dict[str, keras.Variable]:
         return {

@@ -51,12 +51,9 @@ class RunLog:
             return
         line = {"step": step, "kind": kind, "time": round(time.time(), 3), **figures}
         self._waiting.append(json.dumps(line) + "\n")
-        try:
-            _append(self._path, "".join(self._waiting))
-            self._waiting = []
-        except OSError as error:
-            if len(self._waiting) == 1:
-                self._warn(f"{self._path}: cannot be written ({error.strerror}); trying again")
+        problem = self._write_waiting()
+        if problem and len(self._waiting) == 1:
+            self._warn(f"{self._path}: cannot be written ({problem}); it is tried again")
         with self._writer.as_default(step):
             for name, value in figures.items():
                 tf.summary.scalar(f"{kind}/{name}", value)
@@ -66,6 +63,18 @@ class RunLog:
 
     def __exit__(self, *_: object) -> None:
         self._writer.close()  # flushes what TensorBoard has not seen yet
+        if self._waiting and (problem := self._write_waiting()):
+            number = len(self._waiting)
+            self._warn(f"{self._path}: {number} reports are lost, it cannot be written ({problem})")
+
+    def _write_waiting(self) -> str | None:
+        """Write what is waiting, all of it or nothing; give the reason if that fails."""
+        try:
+            _append(self._path, "".join(self._waiting))
+        except OSError as error:
+            return error.strerror
+        self._waiting = []
+        return None
 
 
 def read_log(folder: Path, kind: str) -> list[dict]:

@@ -173,14 +173,16 @@ class Monitor(keras.callbacks.Callback):
         try:
             self.checkpoints.save(self.progress)
         except UserError as error:
-            self.console.print(f"step {self.progress.step}: no checkpoint: {error}", markup=False)
+            self.console.print(
+                f"step {self.progress.step}: no checkpoint: {error}", markup=False, soft_wrap=True
+            )
 
     def note_damage(self) -> int:
         """Write down the sequences that could not be read, if there is room, and count them."""
         try:
             return self.damage.note()
         except UserError as error:
-            self.console.print(f"step {self.progress.step}: {error}", markup=False)
+            self.console.print(f"step {self.progress.step}: {error}", markup=False, soft_wrap=True)
             return self.damage.count
 
     def write_down(self, step: int) -> None:
@@ -188,7 +190,7 @@ class Monitor(keras.callbacks.Callback):
         try:
             self.write_batch(step)
         except UserError as error:
-            self.console.print(f"step {step}: not finite: {error}", markup=False)
+            self.console.print(f"step {step}: not finite: {error}", markup=False, soft_wrap=True)
 
     def end_as_not_finite(self, in_a_row: int) -> None:
         """End the run before a spoilt model is saved."""

@@ -83,7 +83,8 @@ def train_to_the_end(
         keep=train.keep_checkpoints,
         read_only=not chief,
     )
-    progress = checkpoints.restore(warn=partial(console.print, markup=False, soft_wrap=True))
+    warn = partial(console.print, markup=False, soft_wrap=True)
+    progress = checkpoints.restore(warn)
     _check_same_step(strategy, progress.step, run)
     steps_left = total_steps - progress.step
     _announce(console, strategy, train, records, total_steps, steps_left)
@@ -99,7 +100,7 @@ def train_to_the_end(
         num_steps=steps_left,
     )
     stream = distributed_dataset(strategy, lambda n, parts: make_stream(num_parts=n, parts=parts))
-    log = RunLog(run.path, progress.step, partial(console.print, markup=False), read_only=not chief)
+    log = RunLog(run.path, progress.step, warn, read_only=not chief)
     sources = [records.damaged, *([held_out.damaged] if held_out else [])]
     damage = DamageLog(run.path, sources, console)
     monitor = Monitor(
@@ -145,7 +146,8 @@ def _report_losses(run: RunDirectory, damage: DamageLog, console: Console) -> No
     """Say at the end what the run had to do without."""
     skipped = round(sum(report["skipped_updates"] for report in read_log(run.path, "train")))
     if skipped:
-        console.print(f"{skipped} updates were not finite and were skipped; see {run.not_finite}")
+        line = f"{skipped} updates were not finite and were skipped; see {run.not_finite}"
+        console.print(line, markup=False, soft_wrap=True)
     if summary := damage.summary():
         console.print(summary, markup=False, soft_wrap=True)
 

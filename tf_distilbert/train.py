@@ -144,7 +144,7 @@ def _finish(
             write_provenance(run.model, verb, asdict(config), last)
 
     chief_first(strategy, save)
-    console.print(f"the model is in {run.model}")
+    console.print(f"the model is in {run.model}", markup=False, soft_wrap=True)
     return run.model
 
 
