@@ -179,6 +179,14 @@ BAD = {
     "micro-batch": ({"train__micro_batch_size": 100}, r"256 is not a multiple of .* 100"),
     "precision": ({"train__precision": "float16"}, r"one of auto, float32, mixed_bfloat16"),
     "strategy": ({"train__strategy": "all"}, r"train\.strategy is 'all'; it must be one of auto"),
+    "several steps at once": (
+        {"train__steps_per_execution": 4, "train__log_every": 6},
+        r"train\.log_every is 6; it must be a multiple of train\.steps_per_execution, 4",
+    ),
+    "no skipped updates": (
+        {"train__max_skipped_updates": 0},
+        r"max_skipped_updates is 0; .* above",
+    ),
     "resume": ({"train__resume": "yes"}, r"one of never, auto, overwrite"),
     "learning rate": ({"train__learning_rate": 0}, r"train\.learning_rate is 0\.0; .* above 0"),
     "learning rate not a number": (
@@ -287,3 +295,19 @@ def test_durations_become_steps(duration, steps):
 def test_micro_batches():
     assert TrainConfig(steps=1, global_batch_size=32).micro_batches() == 1
     assert TrainConfig(steps=1, global_batch_size=32, micro_batch_size=8).micro_batches() == 4
+
+
+def test_replicas_share_the_batch_and_its_micro_batches():
+    train = TrainConfig(steps=1, global_batch_size=32, micro_batch_size=4)
+    assert [train.micro_batches(n) for n in (1, 2, 4, 8)] == [8, 4, 2, 1]
+    assert TrainConfig(steps=1, global_batch_size=32).micro_batches(8) == 1
+    message = r"32 is not a multiple of 16 replicas times train.micro_batch_size 4"
+    with pytest.raises(UserError, match=message):
+        train.micro_batches(16)
+    with pytest.raises(UserError, match="32 is not a multiple of 5 replicas times"):
+        TrainConfig(steps=1, global_batch_size=32).micro_batches(5)
+
+
+def test_durations_end_with_a_whole_execution():
+    train = TrainConfig(epochs=1, global_batch_size=32, steps_per_execution=5)
+    assert resolve_steps(train, num_sequences=200, num_tokens=5000) == 10
