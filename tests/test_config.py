@@ -180,8 +180,8 @@ BAD = {
     "precision": ({"train__precision": "float16"}, r"one of auto, float32, mixed_bfloat16"),
     "strategy": ({"train__strategy": "all"}, r"train\.strategy is 'all'; it must be one of auto"),
     "several steps at once": (
-        {"train__steps_per_execution": 4, "train__log_every": 6},
-        r"train\.log_every is 6; it must be a multiple of train\.steps_per_execution, 4",
+        {"train__steps_per_execution": 5, "train__log_every": 6},
+        r"train\.log_every is 6; it must be a multiple of train\.steps_per_execution, 5",
     ),
     "no skipped updates": (
         {"train__max_skipped_updates": 0},

@@ -94,3 +94,11 @@ def test_a_batch_that_cannot_be_split_is_refused():
     trainer.compile(AdamW(1e-3))
     with pytest.raises(UserError, match="8 sequences cannot be split into 3 micro-batches"):
         trainer.fit(tf.data.Dataset.from_tensors(tiny.batch()), verbose=0)
+
+
+def test_an_epoch_that_is_no_whole_number_of_executions_is_refused():
+    trainer = MaskedLMPretrainer(tiny.model())
+    trainer.compile(AdamW(1e-3), steps_per_execution=2)
+    batches = tf.data.Dataset.from_tensors(tiny.batch()).repeat(3)
+    with pytest.raises(UserError, match="steps_per_execution is 2, but an epoch has 3 batches"):
+        trainer.fit(batches, verbose=0)

@@ -149,7 +149,12 @@ class MaskedMeanTrainer(keras.Model):
         callbacks: list | keras.callbacks.Callback | None = None,
         **kwargs,
     ) -> keras.callbacks.History:
-        """Train as `keras.Model.fit` does; the logs hold `tokens_per_second` too."""
+        """Train as `keras.Model.fit` does; the logs hold `tokens_per_second` too.
+
+        Raises:
+            UserError: an epoch's batches are no multiple of `steps_per_execution`.
+        """
+        _check_executions(x, kwargs.get("steps_per_epoch"), self.steps_per_execution)
         if isinstance(x, (tf.data.Dataset, tf.distribute.DistributedDataset)):
             kwargs.setdefault("shuffle", False)  # Keras cannot, and warns of its own default
         if isinstance(callbacks, keras.callbacks.Callback):
@@ -277,6 +282,17 @@ def count_tokens(batch: Batch) -> Scalars:
         "tokens": tf.reduce_sum(tf.cast(inputs["padding_mask"], tf.float32)),
         "predictions": tf.reduce_sum(tf.cast(tf.cast(mask_weights, tf.bool), tf.float32)),
     }
+
+
+def _check_executions(x: Any, steps_per_epoch: int | None, at_once: int) -> None:
+    """See that no execution runs out of batches halfway, which would lose its figures."""
+    steps = steps_per_epoch
+    if steps is None and isinstance(x, tf.data.Dataset):
+        steps = int(x.cardinality())  # negative if it is infinite or unknown
+    if steps and steps > 0 and steps % at_once:
+        raise UserError(
+            f"steps_per_execution is {at_once}, but an epoch has {steps} batches; give a multiple"
+        )
 
 
 def _sum_of_parts(
