@@ -139,19 +139,21 @@ def _measure_update() -> dict[str, float]:
     import_tensorflow()
     import tensorflow as tf
 
-    from tf_distilbert.checkpoints import Checkpoints
+    from tf_distilbert.checkpoints import Checkpoints, Progress
 
     step = OurStep(asdict(TEACHER), asdict(STUDENT), 1, 8)
     variables = step.distiller.trainable_variables
     gradients = [tf.random.normal(v.shape, stddev=1e-3) for v in variables]
     norm = tf.function(lambda: tf.linalg.global_norm(gradients), autograph=False)
+    apply_summed = step.distiller.optimizer.apply_summed
     apply = tf.function(
-        lambda: step.distiller.optimizer.apply(gradients, variables), autograph=False
+        lambda: apply_summed(gradients, variables, tf.constant(1.0), tf.constant(True)),
+        autograph=False,
     )
     with tempfile.TemporaryDirectory() as folder:
-        checkpoints = Checkpoints(Path(folder), step.distiller, "", keep=1)
-        numbers = iter(range(1, 100))
-        save = _median_seconds(lambda: checkpoints.save(next(numbers)), REPEATS)
+        checkpoints = Checkpoints(Path(folder), step.distiller, data="", batch_size=1, keep=1)
+        steps = iter(range(1, 100))
+        save = _median_seconds(lambda: checkpoints.save(Progress(next(steps))), REPEATS)
         size = sum(f.stat().st_size for f in Path(folder).rglob("*") if f.is_file())
     seconds = _median_seconds(apply, 10 * REPEATS)
     return {
