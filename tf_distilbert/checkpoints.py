@@ -91,8 +91,11 @@ class Checkpoints:
             }
             state["checksum"] = _digest(state)
             (folder / "state.json").write_text(json.dumps(state, indent=2) + "\n", "utf-8")
-        newest = self.saved()[-self.keep :]
-        for old in self.saved():
+        # What lies beyond this step is damaged, or the run would have gone on from there: it pushes
+        # no good one out, and is replaced when the run comes to its step.
+        known = [path for path in self.saved() if _step_of(path) <= progress.step]
+        newest = known[-self.keep :]
+        for old in known:
             if old not in newest and _step_of(old) != progress.best_step:
                 _remove(old)
 

@@ -20,6 +20,7 @@ class RunLog:
     Args:
         folder: the run directory.
         first_step: what is in the log beyond this step is dropped: a resumed run writes it again.
+        validates_first: so is the validation of this very step, which is about to be made again.
         warn: is told, once in a row, that nothing can be written.
         read_only: write nothing; for all workers but the chief.
     """
@@ -30,13 +31,15 @@ class RunLog:
         first_step: int,
         warn: Callable[[str], None] = print,
         read_only: bool = False,
+        validates_first: bool = False,
     ) -> None:
         self._path, self._warn, self._read_only = folder / "log.jsonl", warn, read_only
         self._waiting: list[str] = []
         self._writer = tf.summary.create_noop_writer()
         if not read_only:
-            _drop_lines_after(self._path, first_step)
-            _drop_events_after(folder / "tensorboard", first_step)
+            again = first_step if validates_first else None
+            _drop_lines_after(self._path, first_step, again)
+            _drop_events_after(folder / "tensorboard", first_step, again)
             self._writer = tf.summary.create_file_writer(str(folder / "tensorboard"))
 
     def write(self, step: int, kind: str, figures: Mapping[str, float]) -> None:
@@ -97,20 +100,30 @@ def _append(path: Path, text: str) -> None:
             raise
 
 
-def _drop_lines_after(path: Path, step: int) -> None:
+def _drop_lines_after(path: Path, step: int, validated_again: int | None) -> None:
     if not path.exists():
         return
+
+    def keeps(line: dict) -> bool:
+        again = line["kind"] == "validation" and line["step"] == validated_again
+        return line["step"] <= step and not again
+
     lines = path.read_text("utf-8").splitlines()
-    kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
+    kept = [line for line in lines if line.endswith("}") and keeps(json.loads(line))]
     write_atomically(path, "".join(line + "\n" for line in kept).encode())
 
 
-def _drop_events_after(folder: Path, step: int) -> None:
+def _drop_events_after(folder: Path, step: int, validated_again: int | None) -> None:
+    def keeps(event: Event) -> bool:
+        of_validation = any(value.tag.startswith("validation/") for value in event.summary.value)
+        return event.step <= step and not (of_validation and event.step == validated_again)
+
     for path in folder.glob("events.*"):
         records = list(_whole_records(path))
-        kept = [record for record in records if Event.FromString(record).step <= step]
+        kept = [record for record in records if keeps(Event.FromString(record))]
         if len(kept) < len(records):
-            partial = path.with_name(f"partial.{path.name}")
+            # Left behind by a kill, a name with "tfevents" would be read by TensorBoard.
+            partial = path.with_name("rewritten.partial")
             with tf.io.TFRecordWriter(str(partial)) as writer:
                 for record in kept:
                     writer.write(record)

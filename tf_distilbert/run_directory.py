@@ -55,7 +55,7 @@ class RunDirectory:
             UserError: the folder holds a run and `train.resume` is ``never``; holds a run with
                 other settings and it is ``auto``; or holds something else.
         """
-        if not self.path.exists() or (self.path.is_dir() and not any(self.path.iterdir())):
+        if not self.path.exists() or (self.path.is_dir() and self._is_unused()):
             return
         if not (self.path / "config.yaml").exists():
             raise UserError(f"{self.path}: exists and is not a run; choose another output")
@@ -80,6 +80,10 @@ class RunDirectory:
                 self._delete_results()
             self.path.mkdir(parents=True, exist_ok=True)
         write_atomically(self.path / "config.yaml", dump_config(config).encode())
+
+    def _is_unused(self) -> bool:
+        """Whether there is nothing, or only what a kill before the first file left."""
+        return {path.name for path in self.path.iterdir()} <= {"config.yaml.partial"}
 
     def _delete_results(self) -> None:
         for name in ("log.jsonl", DAMAGE_FILE):

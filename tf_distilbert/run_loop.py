@@ -100,7 +100,13 @@ def train_to_the_end(
         num_steps=steps_left,
     )
     stream = distributed_dataset(strategy, lambda n, parts: make_stream(num_parts=n, parts=parts))
-    log = RunLog(run.path, progress.step, warn, read_only=not chief)
+    log = RunLog(
+        run.path,
+        progress.step,
+        warn,
+        read_only=not chief,
+        validates_first=progress.step == 0 or progress.validation_due,
+    )
     sources = [records.damaged, *([held_out.damaged] if held_out else [])]
     damage = DamageLog(run.path, sources, console)
     monitor = Monitor(
