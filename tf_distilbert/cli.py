@@ -35,11 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"tf-distilbert: {error}", file=sys.stderr)
         return 2
     except Interrupted as stopped:
-        again = [
-            word for word in arguments or sys.argv[1:] if word not in ("--overwrite", "--resume")
-        ]
-        command = shlex.join(["tf-distilbert", *again, "--resume"])
-        print(f"tf-distilbert: {stopped}; go on with: {command}", file=sys.stderr)
+        print(f"tf-distilbert: {stopped}; {_how_to_go_on(arguments)}", file=sys.stderr)
         return 128 + stopped.signal
     except KeyboardInterrupt:
         if options.debug:
@@ -49,6 +45,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # whoever reads has enough, as in `... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
+
+
+def _how_to_go_on(arguments: Sequence[str] | None) -> str:
+    if os.environ.get("TF_CONFIG"):
+        return "start all workers again with --resume"
+    words = sys.argv[1:] if arguments is None else arguments
+    again = [word for word in words if word not in ("--overwrite", "--resume")]
+    return f"go on with: {shlex.join(['tf-distilbert', *again, '--resume'])}"
 
 
 def _quickstart(options: argparse.Namespace) -> None:
