@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tiny
+from devices import strategy_of
 
 from tf_distilbert.distiller import Distiller
 from tf_distilbert.optimization import AdamW, WarmupThenDecay
@@ -11,16 +12,6 @@ from tf_distilbert.student import build_student
 
 UPDATES = 20
 ROWS = 8
-
-
-def strategy_of(devices):
-    if devices == 1:
-        return tf.distribute.get_strategy()
-    names = [f"CPU:{i}" for i in range(devices)]
-    # A process has one group of collectives: two devices use it, four add up on one of them.
-    return tf.distribute.MirroredStrategy(
-        names, tf.distribute.ReductionToOneDevice() if devices == 4 else None
-    )
 
 
 def batches():

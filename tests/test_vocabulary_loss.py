@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import reference
 import tensorflow as tf
+from devices import strategy_of
 
 from tf_distilbert import losses
 from tf_distilbert.vocabulary_loss import Projection, TokenWeights, vocabulary_loss
@@ -310,7 +311,7 @@ def check_replicas():
     (device,) = tf.config.list_physical_devices("CPU")
     halves = [tf.config.LogicalDeviceConfiguration() for _ in range(2)]
     tf.config.set_logical_device_configuration(device, halves)
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    strategy = strategy_of(2)
     example = Example()
     with strategy.scope():
         variables = [tf.Variable(part) for part in example.student[1:]]

@@ -45,7 +45,7 @@ if keras.backend.backend() == "tensorflow":
                 parallel_iterations=1,
             )[1]
         # Such a loop holds two tables more than calls in a row.
-        state = state(False)
+        state = state(times == 0)
         for i in range(times):
             with tf.control_dependencies([t for t in tree.flatten(state) if t is not None]):
                 state = function(tf.constant(i), state)
@@ -156,7 +156,9 @@ def _walk(
     """Give the values of all tokens, and the gradients of their total."""
     num_tokens, dtype = ops.shape(student.hidden)[0], student.hidden.dtype
     num_chunks = -(-num_tokens // chunk_size)
-    size = -(-num_tokens // (num_chunks * BLOCK_SIZE)) * BLOCK_SIZE
+    # Of a smaller last batch, a replica may have no tokens: there is no chunk then, of any size.
+    at_least_one = max if isinstance(num_chunks, int) else ops.maximum
+    size = -(-num_tokens // (at_least_one(num_chunks, 1) * BLOCK_SIZE)) * BLOCK_SIZE
     # Cast here: inside the loop it would happen for each chunk.
     student_table = ops.cast(student.table, dtype)
     teacher_table = ops.cast(teacher.table, teacher.hidden.dtype)
