@@ -149,7 +149,8 @@ def fill_the_disk(training: Training, reference: str) -> Row:
         row.count(_resume(training, "disk/run", reference), times=0)
         row.remark = f"the old checkpoint is kept; the model {'fitted' if saved else 'did not fit'}"
     finally:
-        subprocess.run(["umount", str(disk)], check=True)
+        # Lazily: where the run was in this process, its records are still open.
+        subprocess.run(["umount", "-l", str(disk)], check=True)
     return row
 
 
