@@ -85,7 +85,8 @@ def interrupted_at(monkeypatch, method, step, number):
     [
         ("SIGTERM", 143, "on_train_batch_begin", 1),  # in a step: the second is finished
         ("SIGINT", 130, "report", 4),  # between two steps
-        ("SIGTERM", 143, "on_test_batch_end", 3),  # in a validation, which is made again
+        ("SIGTERM", 143, "on_test_batch_end", 0),  # in a validation, which is made again
+        ("SIGTERM", 143, "on_test_batch_end", 3),
     ],
 )
 def test_a_signal_ends_the_run_after_its_step(
@@ -98,7 +99,8 @@ def test_a_signal_ends_the_run_after_its_step(
         assert main(["distill", config]) == code
     last = capsys.readouterr().err.splitlines()[-1]
     done = 2 if step == 1 else step
-    assert f"stopped after step {done} of 6; " in last and f"step-{done:08d} is saved" in last
+    saved = f"step-{done:08d} is saved" if done else "nothing is saved"
+    assert f"stopped after step {done} of 6; " in last and saved in last
     assert not (folder / output / "model").exists()
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     # The line to resume with is one that works.
@@ -106,6 +108,17 @@ def test_a_signal_ends_the_run_after_its_step(
     assert program == "tf-distilbert" and arguments == ["distill", config, "--resume"]
     assert main(arguments) == 0
     assert_same(folder / output, whole)
+
+
+def test_a_validation_that_is_made_again_can_be_stopped_again(folder, whole, monkeypatch, capsys):
+    config = configure(folder, "twice")
+    for options in ([], ["--resume"]):
+        with monkeypatch.context() as patch:
+            interrupted_at(patch, "on_test_batch_end", 3, signal.SIGTERM)
+            assert main(["distill", config, *options]) == 143
+        assert "step-00000003 is saved" in capsys.readouterr().err
+    assert main(["distill", config, "--resume"]) == 0
+    assert_same(folder / "twice", whole)
 
 
 def test_a_second_signal_acts_at_once():

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tiny
+from devices import strategy_of
 
 from tf_distilbert.config import DistillConfig
 from tf_distilbert.config_file import parse_config
@@ -57,16 +58,10 @@ def state(trainer):
     return [np.array(v.numpy()) for v in (*trainer.trainable_variables, *moments)]
 
 
-def mirrored():
-    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-
-
-@pytest.mark.parametrize("options", [{}, {"micro_batches": 2}, {"strategy": mirrored}])
-def test_a_bad_batch_changes_nothing_and_is_counted(options):
+@pytest.mark.parametrize(("devices", "micro_batches"), [(1, 1), (1, 2), (2, 1)])
+def test_a_bad_batch_changes_nothing_and_is_counted(devices, micro_batches):
     """The bad token is in the last row: one replica, one micro-batch alone has it."""
-    if "strategy" in options:
-        options = {"strategy": options["strategy"]()}
-    trainer = trainer_of(**options)
+    trainer = trainer_of(strategy_of(devices), micro_batches=micro_batches)
     fit(trainer, "g")
     before = state(trainer)
     [[logs], [more]] = [fit(trainer, "b") for _ in range(2)]
@@ -100,7 +95,10 @@ def test_other_optimizers_see_a_gradient_of_0():
         np.testing.assert_array_equal(variable.numpy(), old)
 
 
-def test_a_run_goes_on_past_a_bad_batch_and_writes_it_down(tmp_path, monkeypatch):
+@pytest.mark.parametrize(("at_once", "suspects"), [(1, [3]), (2, [3, 4])])
+def test_a_run_goes_on_past_a_bad_batch_and_writes_it_down(
+    tmp_path, monkeypatch, at_once, suspects
+):
     """Step 3 of 6 gets a loss that is not finite; its file makes the same batch again."""
     save_model(tiny.model(), tmp_path / "teacher")
     text = tiny.write_text(tmp_path / "text.txt")
@@ -125,14 +123,21 @@ def test_a_run_goes_on_past_a_bad_batch_and_writes_it_down(tmp_path, monkeypatch
         "teacher": str(tmp_path / "teacher"),
         "output": str(tmp_path / "run"),
         "data": {"text": str(text), "sequence_length": 32},
-        "train": {"steps": 6, "global_batch_size": 8, "precision": "float32", "log_every": 2},
+        "train": {
+            "steps": 6,
+            "global_batch_size": 8,
+            "precision": "float32",
+            "log_every": 2,
+            "steps_per_execution": at_once,
+        },
     }
     distill(parse_config(DistillConfig, values))
     reports = read_log(tmp_path / "run", "train")
     assert [report["skipped_updates"] for report in reports] == [0, 1, 0]
-    [path] = (tmp_path / "run" / "not_finite").iterdir()
-    written = json.loads(path.read_text())
-    assert (path.name, written["step"]) == ("step-00000003.json", 3)
+    paths = sorted((tmp_path / "run" / "not_finite").iterdir())
+    assert [path.name for path in paths] == [f"step-{step:08d}.json" for step in suspects]
+    written = json.loads(paths[0].read_text())
+    assert written["step"] == 3
     [folder] = (tmp_path / "run-data").iterdir()
     records = Records.open(folder)
     masker = TokenMasker.for_records(records, seed=56)

@@ -1,6 +1,7 @@
 """What happens between the steps of a run: progress bar, log, validation, checkpoints, alarms."""
 
 import math
+import signal
 from collections.abc import Callable
 from typing import Any
 
@@ -17,7 +18,7 @@ from rich.progress import Progress as ProgressBar
 
 from tf_distilbert.checkpoints import Checkpoints, Progress
 from tf_distilbert.damage_log import DamageLog
-from tf_distilbert.errors import UserError
+from tf_distilbert.errors import Interrupted, UserError
 from tf_distilbert.interruption import Interruption
 from tf_distilbert.logs import RunLog
 from tf_distilbert.optimization import WarmupThenDecay
@@ -73,7 +74,7 @@ class Monitor(keras.callbacks.Callback):
         self.max_skipped_updates, self.write_batch = max_skipped_updates, write_batch
         self.interruption, self.alone = interruption, alone
         self.held_out_loss = 0.0
-        self.stopped = False
+        self.skipped_updates = 0  # of the log's window
 
     def __enter__(self) -> "Monitor":
         self.bar = ProgressBar(
@@ -101,8 +102,11 @@ class Monitor(keras.callbacks.Callback):
         starts = self.progress.step == 0
         if self.held_out_figures and (starts or self.progress.validation_due):
             self.validate()
+            if self._is_interrupted():
+                self.stop()
         if not starts:
             self.checkpoints.restore_figures()
+        self.skipped_updates = round(float(self.model.get_metrics_result()["skipped_updates"]))
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Tell the other workers that this one was asked to stop."""
@@ -111,14 +115,18 @@ class Monitor(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Report, validate and save when it is time; stop when asked to."""
-        step = self.progress.step = self.first_step + batch + 1
+        before, step = self.progress.step, self.first_step + batch + 1
+        self.progress.step = step
         skipped = round(float(logs.pop("skipped_in_a_row")))
         all_stop = float(logs.pop("stop_requested")) > 0 and step < self.total_steps
-        if skipped:
-            self.write_down(step)
-            # One bad batch at the very end is no reason to throw the run away; several are.
-            if skipped >= (2 if step == self.total_steps else self.max_skipped_updates):
-                self.end_as_not_finite(skipped)
+        in_all = round(float(logs["skipped_updates"]))
+        if in_all > self.skipped_updates:
+            for suspect in range(before + 1, step + 1):  # several, if made in one execution
+                self.write_down(suspect)
+        self.skipped_updates = in_all
+        # One bad batch at the very end is no reason to throw the run away; several are.
+        if skipped >= (2 if step == self.total_steps else self.max_skipped_updates):
+            self.end_as_not_finite(skipped)
         validates = bool(self.held_out_figures) and self._is_due(self.validate_every)
         if validates or self._is_due(self.log_every):  # validating starts new means
             self.report({name: float(value) for name, value in logs.items()})
@@ -132,7 +140,7 @@ class Monitor(keras.callbacks.Callback):
         if (improved or stops or self._is_due(self.checkpoint_every)) and not skipped:
             self.save()
         if stops:
-            self.stopped = self.model.stop_training = True
+            self.stop()
 
     def on_test_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Break an evaluation off that a signal came into: it can be made again."""
@@ -150,12 +158,12 @@ class Monitor(keras.callbacks.Callback):
         if not self.console.is_terminal:
             loss = f"loss {figures['loss']:.4f}"
             self.console.print(f"step {step}/{self.total_steps}  {loss}  {rate} tokens/s")
-        self.model.start_new_means()
+        self._start_new_means()
 
     def validate(self) -> bool:
         """Compute the held-out figures; tell whether the loss was never as low."""
         figures = self.held_out_figures([self])
-        self.model.start_new_means()
+        self._start_new_means()
         if self._is_interrupted():
             return False
         progress, self.held_out_loss = self.progress, figures["loss"]
@@ -167,6 +175,15 @@ class Monitor(keras.callbacks.Callback):
             return False
         progress.best_step, progress.best_loss = progress.step, figures["loss"]
         return True
+
+    def stop(self) -> None:
+        """End the run before its last step, because a signal came here or to another worker."""
+        saved = self.checkpoints.saved()
+        where = f"{saved[-1]} is saved" if saved else "nothing is saved"
+        raise Interrupted(
+            f"stopped after step {self.progress.step} of {self.total_steps}; {where}",
+            self.interruption.number or signal.SIGTERM,
+        )
 
     def save(self) -> None:
         """Write a checkpoint; if that fails, say so and go on with the old ones."""
@@ -206,6 +223,10 @@ class Monitor(keras.callbacks.Callback):
             end = f"there is no good checkpoint; {remedy} and start again with --overwrite"
         updates = f"{in_a_row} updates in a row were skipped; " if in_a_row > 1 else ""
         raise UserError(f"the loss or its gradient is not finite at step {first}; {updates}{end}")
+
+    def _start_new_means(self) -> None:
+        self.model.start_new_means()
+        self.skipped_updates = 0
 
     def _is_interrupted(self) -> bool:
         # Several workers stop after the same step, when all know of it.

@@ -6,7 +6,6 @@ stopped, wherever and however often, ends as if it had not been.
 
 import json
 import math
-import signal
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
@@ -29,7 +28,7 @@ from tf_distilbert.data.pipeline import (
 )
 from tf_distilbert.data.records import Records
 from tf_distilbert.data.row_packing import PackedRecords
-from tf_distilbert.errors import Interrupted, UserError, explain_write_errors
+from tf_distilbert.errors import UserError, explain_write_errors
 from tf_distilbert.interruption import Interruption
 from tf_distilbert.logs import RunLog, read_log
 from tf_distilbert.monitor import Monitor
@@ -108,7 +107,7 @@ def train_to_the_end(
         validates_first=progress.step == 0 or progress.validation_due,
     )
     sources = [records.damaged, *([held_out.damaged] if held_out else [])]
-    damage = DamageLog(run.path, sources, console)
+    damage, interruption = DamageLog(run.path, sources, console), Interruption()
     monitor = Monitor(
         log,
         damage,
@@ -123,19 +122,12 @@ def train_to_the_end(
         validate=_validation(trainer, held_out, train),
         max_skipped_updates=train.max_skipped_updates,
         write_batch=partial(_write_batch, run, records, train) if chief else lambda step: None,
-        interruption=(interruption := Interruption()),
+        interruption=interruption,
         alone=num_workers(strategy) == 1,
     )
     # One long Keras epoch: the monitor counts steps, the stream counts passes over the data.
     with interruption, log, monitor, reveal_user_errors():
         trainer.fit(stream, steps_per_epoch=steps_left, verbose=0, callbacks=[monitor])
-    if monitor.stopped:
-        saved = checkpoints.saved()
-        where = f"{saved[-1]} is saved" if saved else "nothing could be saved"
-        raise Interrupted(
-            f"stopped after step {progress.step} of {total_steps}; {where}",
-            interruption.number or signal.SIGTERM,
-        )
     _report_losses(run, damage, console)
 
 

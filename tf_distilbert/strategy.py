@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any, TypeVar
 
 import tensorflow as tf
@@ -34,9 +35,7 @@ def make_strategy(name: str = "auto") -> tf.distribute.Strategy:
         return tf.distribute.get_strategy()
     if name == "mirrored":
         kind = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
-        return tf.distribute.MirroredStrategy(
-            [device.name for device in tf.config.list_logical_devices(kind)]
-        )
+        return _mirrored(*(device.name for device in tf.config.list_logical_devices(kind)))
     if name == "multi_worker":
         if not worker_addresses():
             raise UserError(
@@ -143,6 +142,16 @@ def _best_name() -> str:
     if os.environ.get("TPU_NAME") or tf.config.list_physical_devices("TPU"):
         return "tpu"
     return "mirrored" if len(tf.config.list_physical_devices("GPU")) > 1 else "one"
+
+
+@cache
+def _mirrored(*devices: str) -> tf.distribute.Strategy:
+    """Give the process's one strategy of these devices.
+
+    The numbers of its collective operations begin again in each new one, and TensorFlow remembers
+    for each number the shape that it had first.
+    """
+    return tf.distribute.MirroredStrategy(devices)
 
 
 def _tpu_strategy() -> tf.distribute.Strategy:
