@@ -137,6 +137,11 @@ def workers_of(process):
     return [int(number) for number in path.read_text().split()]
 
 
+def is_running(number):
+    path = Path(f"/proc/{number}/stat")
+    return path.exists() and path.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
 LONG = {"steps": 2000, "checkpoint_every": 5, "validate_every": 1000, "log_every": 100}
 
 
@@ -168,6 +173,23 @@ def test_a_job_goes_on_after_a_signal(folder, plain):
     code, errors = run(*launched(config, "--resume"))
     assert code == 0, errors
     assert_same_run(folder / "stopped", plain)
+
+
+@slow
+def test_workers_outlive_no_killed_launcher(folder):
+    """They are told to stop, and save their run."""
+    output = folder / "orphans"
+    process = start(*launched(write_config(folder, "orphans", **LONG)))
+    wait_for_checkpoint(process, output)
+    workers = workers_of(process)
+    process.kill()
+    process.communicate(timeout=120)  # until nobody has its stderr any more
+    deadline = time.monotonic() + 120
+    while any(is_running(number) for number in workers):  # the other's is a pipe of the launcher
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    saved = max(int(path.name[5:]) for path in (output / "checkpoints").glob("step-*"))
+    assert saved % LONG["checkpoint_every"]  # between the regular ones
 
 
 @slow

@@ -5,6 +5,7 @@ own. TensorFlow tells the others within seconds that a worker has died; this see
 left.
 """
 
+import ctypes
 import json
 import os
 import signal
@@ -76,6 +77,7 @@ def launch(command: Sequence[str], num_workers: int) -> int:
 
 
 def _start(command: Sequence[str], addresses: list[str], index: int) -> subprocess.Popen:
+    """Start a worker; on Linux it is told to stop, and saves its run, if this process is killed."""
     config = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
     worker = subprocess.Popen(
         [sys.executable, "-m", "tf_distilbert", *command],
@@ -83,10 +85,19 @@ def _start(command: Sequence[str], addresses: list[str], index: int) -> subproce
         stderr=None if index == 0 else subprocess.PIPE,
         text=True,
         start_new_session=True,  # or Ctrl-C would reach it twice, from the terminal and from here
+        preexec_fn=_stop_with_parent if sys.platform == "linux" else None,
     )
     if index:
         threading.Thread(target=_show, args=(worker, index), daemon=True).start()
     return worker
+
+
+_PR_SET_PDEATHSIG = 1  # of <linux/prctl.h>
+_C_LIBRARY = ctypes.CDLL(None) if sys.platform == "linux" else None
+
+
+def _stop_with_parent() -> None:
+    _C_LIBRARY.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _show(worker: subprocess.Popen, index: int) -> None:

@@ -106,7 +106,7 @@ class Monitor(keras.callbacks.Callback):
                 self.stop()
         if not starts:
             self.checkpoints.restore_figures()
-        self.skipped_updates = round(float(self.model.get_metrics_result()["skipped_updates"]))
+        self.skipped_updates = self.model.skipped_updates
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Tell the other workers that this one was asked to stop."""

@@ -65,15 +65,7 @@ def train_to_the_end(
     if config.data.packing:
         records = PackedRecords(records)
     total_steps = resolve_steps(train, records.num_sequences, records.num_tokens)
-    schedule = WarmupThenDecay(
-        train.learning_rate, math.ceil(train.warmup_share * total_steps), total_steps
-    )
-    with strategy.scope():
-        trainer.compile(
-            _optimizer(train, schedule),
-            jit_compile="auto" if train.jit_compile is None else train.jit_compile,
-            steps_per_execution=train.steps_per_execution,
-        )
+    schedule = _compile(trainer, train, total_steps)
     checkpoints = Checkpoints(
         run.checkpoints,
         trainer,
@@ -146,7 +138,11 @@ def _report_losses(run: RunDirectory, damage: DamageLog, console: Console) -> No
     if skipped:
         line = f"{skipped} updates were not finite and were skipped; see {run.not_finite}"
         console.print(line, markup=False, soft_wrap=True)
-    if summary := damage.summary():
+    try:
+        summary = damage.summary()
+    except UserError as error:  # no reason to lose the model, which is saved next
+        summary = str(error)
+    if summary:
         console.print(summary, markup=False, soft_wrap=True)
 
 
@@ -167,15 +163,25 @@ def _announce(
     )
 
 
-def _optimizer(config: TrainConfig, schedule: WarmupThenDecay) -> AdamW:
-    return AdamW(
-        schedule,
-        beta_1=config.beta_1,
-        beta_2=config.beta_2,
-        epsilon=config.epsilon,
-        weight_decay=config.weight_decay,
-        clip_norm=config.clip_norm,
-    )
+def _compile(trainer: MaskedMeanTrainer, config: TrainConfig, total_steps: int) -> WarmupThenDecay:
+    """Give the trainer its optimizer; the learning rate follows what is returned."""
+    warmup_steps = math.ceil(config.warmup_share * total_steps)
+    schedule = WarmupThenDecay(config.learning_rate, warmup_steps, total_steps)
+    with trainer.distribute_strategy.scope():
+        optimizer = AdamW(
+            schedule,
+            beta_1=config.beta_1,
+            beta_2=config.beta_2,
+            epsilon=config.epsilon,
+            weight_decay=config.weight_decay,
+            clip_norm=config.clip_norm,
+        )
+        trainer.compile(
+            optimizer,
+            jit_compile="auto" if config.jit_compile is None else config.jit_compile,
+            steps_per_execution=config.steps_per_execution,
+        )
+    return schedule
 
 
 def _validation(

@@ -161,6 +161,11 @@ class MaskedMeanTrainer(keras.Model):
             callbacks = [callbacks]
         return super().fit(x, *args, callbacks=[self._throughput, *(callbacks or [])], **kwargs)
 
+    @property
+    def skipped_updates(self) -> int:
+        """How many updates were skipped since the means were last begun anew."""
+        return round(float(self._sums["skipped_updates"].total.numpy()))
+
     def start_new_means(self) -> None:
         """Begin a new window of what the training logs show, throughput included."""
         self.reset_metrics()
