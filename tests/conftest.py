@@ -1,7 +1,9 @@
-"""What all tests share: a quiet TensorFlow with four devices, fixed seeds, real data, the report of
-parity tests."""
+"""What the tests share: a quiet TensorFlow with four devices, fixed seeds, real data, a run for
+commands on bad input, the report of parity tests."""
 
 import os
+import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -11,6 +13,11 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 import keras
 import pytest
 import tensorflow as tf
+import tiny
+import yaml
+from commands import run
+
+import tf_distilbert
 
 NUM_DEVICES = 4
 tf.config.set_logical_device_configuration(
@@ -33,6 +40,76 @@ def shared():
     if not folder:
         pytest.skip("set TF_DISTILBERT_SHARED to the folder of real text and models")
     return Path(folder)
+
+
+# Commands on bad input
+
+
+@pytest.fixture
+def refused(capsys):
+    """Run a command that must fail; give its one line without the program's name.
+
+    With `after_start` lines of progress may stand before it.
+    """
+
+    def check(*arguments, message, after_start=False):
+        capsys.readouterr()
+        assert run(*arguments) == 2
+        lines = capsys.readouterr().err.splitlines()
+        assert "Traceback" not in "".join(lines)
+        assert [line for line in lines if line.startswith("tf-distilbert: ")] == lines[-1:]
+        assert after_start or len(lines) == 1, lines
+        assert re.search(message, lines[-1]), lines[-1]
+        return lines[-1].removeprefix("tf-distilbert: ")
+
+    return check
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models") / "teacher"
+    tf_distilbert.save_model(tiny.model(num_layers=2), folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory):
+    return tiny.write_text(tmp_path_factory.mktemp("text") / "text.txt")
+
+
+@pytest.fixture
+def broken(teacher, tmp_path):
+    """A copy of the teacher to break."""
+    return shutil.copytree(teacher, tmp_path / "broken")
+
+
+@pytest.fixture
+def config(teacher, text, tmp_path):
+    """A distillation of four steps into tmp_path/run."""
+    values = {
+        "teacher": str(teacher),
+        "output": str(tmp_path / "run"),
+        "data": {"text": [str(text)], "sequence_length": 16},
+        "train": {
+            "steps": 4,
+            "global_batch_size": 4,
+            "jit_compile": False,
+            "checkpoint_every": 2,
+            "log_every": 1,
+        },
+    }
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(values))
+    return path
+
+
+@pytest.fixture
+def finished(config, tmp_path):
+    assert run("distill", config, "train.steps=2") == 0
+    return tmp_path / "run"
+
+
+# The report of parity tests
 
 
 def pytest_addoption(parser):

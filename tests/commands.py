@@ -1,0 +1,18 @@
+"""Commands as the tests give them, and what these leave in a folder."""
+
+from tf_distilbert.cli import main
+
+
+def run(*arguments):
+    return main([str(argument) for argument in arguments])
+
+
+def cut(path, num_bytes):
+    path.write_bytes(path.read_bytes()[:-num_bytes])
+
+
+def left(folder):
+    """Names of what is in a folder, but for what is marked as unfinished."""
+    if not folder.exists():
+        return set()
+    return {path.name for path in folder.iterdir() if not path.name.endswith(".partial")}
