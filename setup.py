@@ -8,7 +8,7 @@ ROOT = Path(__file__).parent
 version = {}
 exec((ROOT / "tf_distilbert" / "version.py").read_text(encoding="utf-8"), version)
 
-TESTS = ["pytest>=8", "ruff>=0.9", "hypothesis>=6.100"]
+TESTS = ["pytest>=8", "pytest-xdist>=3.6", "ruff>=0.9", "hypothesis>=6.100"]
 # What other projects compute, to compare with; torch is needed by nothing else.
 PARITY = ["torch>=2.6", "transformers>=5.0"]
 # What is timed beside this project.
@@ -21,6 +21,8 @@ OPENVINO = [*ONNX, "openvino>=2025.0"]
 SERVING = ["tensorflow-serving-api>=2.20,<2.22"]
 # Corpus preparation on many machines. It wants protobuf<7, others want 7: docs/prepare.md.
 BEAM = ["apache-beam>=2.77"]
+# The other backend of the training core; jax[cuda12] and jax[tpu] bring what a device needs.
+JAX = ["jax>=0.8"]
 # MeCab and the two dictionaries that Japanese BERTs were trained with.
 JAPANESE = ["fugashi>=1.3", "ipadic>=1.0", "unidic-lite>=1.0"]
 
@@ -78,6 +80,7 @@ setup(
         "openvino": OPENVINO,
         "serving": SERVING,
         "beam": BEAM,
+        "jax": JAX,
     },
     entry_points={"console_scripts": ["tf-distilbert = tf_distilbert.cli:main"]},
 )

@@ -80,6 +80,7 @@ def test_keras_nlps_steps_have_the_loss_of_our_distiller(name):
     assert theirs() < before
 
 
+@pytest.mark.slow
 def test_our_step_runs_in_every_variant_and_learns():
     for competitor in step.step_competitors(TEACHER, STUDENT, 4, 16):
         if competitor.workload == "our_models:step":
@@ -240,6 +241,7 @@ def test_step_prints_a_table_and_writes_everything(tmp_path, capsys):
     assert all(name in printed for name in names) and "Matrix peak" in printed
 
 
+@pytest.mark.slow
 def test_inference_runs_on_tiny_models(tmp_path, monkeypatch):
     peak = {"float32": 1e9, "bfloat16": 2e9}
     monkeypatch.setattr("tf_distilbert.benchmark.inference.measure_matrix_peak", lambda _: peak)
@@ -262,6 +264,7 @@ def test_inference_runs_on_tiny_models(tmp_path, monkeypatch):
     assert result["settings"]["shapes"] == {"1x16": (1, 16), "2x16": (2, 16)}
 
 
+@pytest.mark.slow
 def test_input_runs_and_is_compared_with_the_step():
     result = benchmark_input(
         quick=True,
@@ -276,6 +279,7 @@ def test_input_runs_and_is_compared_with_the_step():
     assert pipeline["amount_of_a_call"] <= 20 * 32 * 128
 
 
+@pytest.mark.slow
 def test_memory_of_the_loss_is_measured_and_both_ways_agree():
     result = benchmark_memory(tokens=(512,), vocabularies=(20_000,), hidden_size=8, rounds=1)
     plain, chunked = result["competitors"]

@@ -147,7 +147,13 @@ def trainers():
 
 @pytest.mark.parametrize(
     ("packing", "jit_compile", "precision"),
-    [(False, False, "float32"), (True, False, "float32"), (False, True, "mixed_bfloat16")],
+    [
+        (True, False, "float32"),
+        *(
+            pytest.param(*options, marks=pytest.mark.slow)
+            for options in ((False, False, "float32"), (False, True, "mixed_bfloat16"))
+        ),
+    ],
 )
 def test_a_batch_of_empty_rows_does_nothing(tmp_path, packing, jit_compile, precision):
     keras.config.set_dtype_policy(precision)

@@ -85,8 +85,9 @@ def interrupted_at(monkeypatch, method, step, number):
     [
         ("SIGTERM", 143, "on_train_batch_begin", 1),  # in a step: the second is finished
         ("SIGINT", 130, "report", 4),  # between two steps
-        ("SIGTERM", 143, "on_test_batch_end", 0),  # in a validation, which is made again
+        # In a validation, which is made again.
         ("SIGTERM", 143, "on_test_batch_end", 3),
+        pytest.param("SIGTERM", 143, "on_test_batch_end", 0, marks=pytest.mark.slow),
     ],
 )
 def test_a_signal_ends_the_run_after_its_step(
@@ -110,6 +111,7 @@ def test_a_signal_ends_the_run_after_its_step(
     assert_same(folder / output, whole)
 
 
+@pytest.mark.slow
 def test_a_validation_that_is_made_again_can_be_stopped_again(folder, whole, monkeypatch, capsys):
     config = configure(folder, "twice")
     for options in ([], ["--resume"]):

@@ -238,6 +238,7 @@ def test_english(shared, kind):
     assert_same(lines, vocabulary, (lower_case, lower_case, True))
 
 
+@pytest.mark.slow
 def test_japanese(shared):
     vocabulary = read_vocabulary(shared / "data/vocab/bert-base-multilingual-cased-vocab.txt")
     with lzma.open(shared / "data/japanese/aozora_ja.txt.xz") as file:

@@ -77,6 +77,7 @@ class Checkpoints:
         """
         if self.read_only:
             return
+        self.trainer.settle()
         with whole_folder(self._folder_of(progress.step)) as folder:
             variables = self._variables() | self._figure_variables()
             tensors = {name: np.asarray(v.numpy()) for name, v in variables.items()}
@@ -168,7 +169,7 @@ class Checkpoints:
 
     def _variables(self) -> dict[str, keras.Variable]:
         """Name every variable by its place: Keras's names count the models of the process."""
-        named = {f"model/{i}/{v.name}": v for i, v in enumerate(self.trainer.model_variables)}
+        named = {f"model/{i}/{v.name}": v for i, v in enumerate(self.trainer.variables)}
         for i, variable in enumerate(self.trainer.optimizer.variables):
             kind = variable.name.rpartition("_")[2]  # momentum, velocity, after the model's name
             named[f"optimizer/{i}/{kind}"] = variable

@@ -56,14 +56,14 @@ def _how_to_go_on(arguments: Sequence[str] | None) -> str:
 
 
 def _quickstart(options: argparse.Namespace) -> None:
-    _start_tensorflow()
+    _start()
     from tf_distilbert.quickstart import quickstart
 
     quickstart(options.output, resume=options.resume or "never")
 
 
 def _vocab(options: argparse.Namespace) -> None:
-    _start_tensorflow()
+    _start()
     from tf_distilbert.data.vocabulary import learn_vocabulary
 
     tokens = learn_vocabulary(
@@ -83,7 +83,7 @@ def _prepare(options: argparse.Namespace) -> None:
             "--workers goes with --runner local; Beam's own options follow `--`, for example "
             f"-- --direct_num_workers={options.workers}"
         )
-    _start_tensorflow()
+    _start()
     from tf_distilbert.data.beam import prepare_with_beam
     from tf_distilbert.data.prepare import prepare
     from tf_distilbert.model_folder import load_tokenizer
@@ -113,7 +113,7 @@ def _pretrain(options: argparse.Namespace) -> None:
     from tf_distilbert.config_file import load_config
 
     config = load_config(PretrainConfig, options.config, _overrides(options))
-    _start_tensorflow()
+    _start(config.train.backend)
     from tf_distilbert.train import pretrain
 
     pretrain(config)
@@ -124,7 +124,7 @@ def _distill(options: argparse.Namespace) -> None:
     from tf_distilbert.config_file import load_config
 
     config = load_config(DistillConfig, options.config, _overrides(options))
-    _start_tensorflow()
+    _start(config.train.backend)
     from tf_distilbert.train import distill
 
     distill(config)
@@ -144,7 +144,7 @@ def _launch(options: argparse.Namespace) -> int:
 def _evaluate(options: argparse.Namespace) -> None:
     if options.json and (Path(options.json).is_dir() or not Path(options.json).parent.is_dir()):
         raise UserError(f"{options.json}: cannot be written; give a file in a folder that exists")
-    _start_tensorflow()
+    _start()
     from tf_distilbert.evaluation import evaluate
     from tf_distilbert.model_folder import load_model
 
@@ -166,7 +166,7 @@ def _evaluate(options: argparse.Namespace) -> None:
 def _export(options: argparse.Namespace) -> None:
     if options.format not in FORMATS:
         raise UserError(f"--format {options.format!r}: use one of {', '.join(FORMATS)}")
-    _start_tensorflow()
+    _start(only="tensorflow")
     from tf_distilbert.exports.exporter import export
 
     names = ("task", "precision", "name", "version", "long_texts", "max_length", "top_k")
@@ -188,7 +188,7 @@ def _predict(options: argparse.Namespace) -> None:
     from tf_distilbert.prediction_requests import read_requests
 
     requests = read_requests(options.text, options.question, options.text_pair)
-    _start_tensorflow()
+    _start()
     from tf_distilbert.prediction import Predictor
 
     for answer in Predictor(options.model, options.task).predict(requests):
@@ -206,7 +206,7 @@ def _benchmark(options: argparse.Namespace) -> None:
 def _fill_mask(options: argparse.Namespace) -> None:
     if options.top_k < 1:
         raise UserError(f"--top-k is {options.top_k}; give 1 or more")
-    _start_tensorflow()
+    _start()
     from tf_distilbert.mask_filling import fill_mask
     from tf_distilbert.model_folder import load_model
 
@@ -217,10 +217,10 @@ def _fill_mask(options: argparse.Namespace) -> None:
             print("   " + "  ".join(f"{guess.token} {guess.probability:.3f}" for guess in guesses))
 
 
-def _start_tensorflow() -> None:
-    from tf_distilbert.runtime import import_tensorflow
+def _start(backend: str | None = None, *, only: str | None = None) -> None:
+    from tf_distilbert.runtime import start
 
-    import_tensorflow()
+    start(backend, only=only)
 
 
 _VERBS = {

@@ -10,6 +10,7 @@ from typing import Any
 from tf_distilbert.architecture import Architecture
 from tf_distilbert.errors import UserError
 
+BACKENDS = ("tensorflow", "jax")
 STRATEGIES = ("auto", "one", "mirrored", "multi_worker", "tpu")
 
 
@@ -170,6 +171,8 @@ class TrainConfig:
         clip_norm: largest L2 norm of the gradient; null for none.
         precision: ``float32``, ``mixed_bfloat16`` (float32 master weights), or ``auto``: the
             latter where the device has instructions for it.
+        backend: what Keras runs on, ``tensorflow`` or ``jax``; null leaves it to the environment
+            variable KERAS_BACKEND. It is chosen as Keras is imported: a script sets that variable.
         strategy: which devices train together: ``auto``, ``one``, ``mirrored``, ``multi_worker`` or
             ``tpu``; see `make_strategy`.
         steps_per_execution: steps that the device makes in one go, before anything is logged,
@@ -198,6 +201,7 @@ class TrainConfig:
     weight_decay: float = 0.0
     clip_norm: float | None = 5.0
     precision: str = "auto"
+    backend: str | None = None
     strategy: str = "auto"
     steps_per_execution: int = 1
     max_skipped_updates: int = 10
@@ -231,6 +235,7 @@ class TrainConfig:
         _check(0 <= self.seed < 2**32, "train.seed", self.seed, "in [0, 2^32)")
         _check(self.weight_decay >= 0, "train.weight_decay", self.weight_decay, "0 or more")
         _choice("train.precision", self.precision, ("auto", "float32", "mixed_bfloat16"))
+        _choice("train.backend", self.backend, (None, *BACKENDS))
         _choice("train.strategy", self.strategy, STRATEGIES)
         _choice("train.resume", self.resume, ("never", "auto", "overwrite"))
         self.micro_batches()
@@ -321,5 +326,6 @@ def _check(holds: bool, key: str, value: Any, wanted: str) -> None:
         raise UserError(f"{key} is {value}; it must be {wanted}")
 
 
-def _choice(key: str, value: str, choices: Sequence[str]) -> None:
-    _check(value in choices, key, repr(value), f"one of {', '.join(choices)}")
+def _choice(key: str, value: str | None, choices: Sequence[str | None]) -> None:
+    names = ", ".join(choice or "null" for choice in choices)
+    _check(value in choices, key, repr(value), f"one of {names}")

@@ -19,10 +19,9 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from keras import KerasTensor as Tensor
-from keras import Model, ops
+from keras import Model, Variable, ops
 
 from tf_distilbert.errors import UserError
-from tf_distilbert.keras_nlp_models import as_model
 from tf_distilbert.losses import cosine_loss, masked_mean
 from tf_distilbert.masked_language_model import MaskedLanguageModel, gather_positions
 from tf_distilbert.trainer import Batch, MaskedMeanTrainer
@@ -84,7 +83,7 @@ class Distiller(MaskedMeanTrainer):
             "mse_loss": mse_weight,
         }
         _check_numbers(weights, temperature, distillation_positions, chunk_size)
-        teacher, student = as_model(teacher), as_model(student)
+        teacher, student = _as_model(teacher), _as_model(student)
         _check_pair(teacher, student, weights)
         self.student = student
         if isinstance(teacher, MaskedLanguageModel):
@@ -106,6 +105,11 @@ class Distiller(MaskedMeanTrainer):
         measures = {"mlm_accuracy": "predictions", "teacher_agreement": "predictions"}
         self.averaged_over = {name: averaged_over[name] for name in self.term_weights} | measures
         self.built = True
+
+    @property
+    def frozen_variables(self) -> list[Variable]:
+        """The teacher's."""
+        return self._teacher().variables
 
     def call(self, inputs: Mapping[str, Tensor], training: bool = False) -> Tensor:
         """Give the student's logits; see `MaskedLanguageModel`."""
@@ -165,6 +169,15 @@ class Distiller(MaskedMeanTrainer):
         places = ops.reshape(ops.cast(positions, "int32") + first, (-1, 1))
         by_token = ops.scatter(places, ops.reshape(slots, (-1, 2)), (ops.size(real), 2))
         return _flatten, by_token[:, 0], ops.ravel(real), ops.cast(by_token[:, 1], "bool")
+
+
+def _as_model(model: Model) -> Model:
+    """Take a model of keras-nlp's as one of ours; what is one already needs no TensorFlow."""
+    if isinstance(model, MaskedLanguageModel):
+        return model
+    from tf_distilbert.keras_nlp_models import as_model
+
+    return as_model(model)
 
 
 def _flatten(hidden: Tensor) -> Tensor:

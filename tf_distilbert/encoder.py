@@ -18,6 +18,7 @@ from keras import ops
 
 from tf_distilbert.activation import activate
 from tf_distilbert.architecture import Architecture
+from tf_distilbert.attention import fused_attention, has_fused_attention
 from tf_distilbert.dropout import Dropout
 
 # Added to the scores of padding: exp() of it is exactly 0 in float32, and it is finite in bfloat16.
@@ -73,6 +74,10 @@ class Block(keras.layers.Layer):
     ) -> Tensor:
         heads, size = self.architecture.num_heads, self.architecture.head_size
         projected = ops.reshape(self.query_key_value(tokens), (-1, sequence_length, 3, heads, size))
+        drops = training and self.attention_dropout.rate
+        if has_fused_attention(self.compute_dtype) and not drops:
+            context = fused_attention(*ops.unstack(projected, 3, axis=2), attention_bias)
+            return ops.reshape(context, (-1, self.architecture.hidden_size))
         query, key, value = ops.unstack(ops.transpose(projected, (2, 0, 3, 1, 4)), 3)  # [B,H,S,K]
         # Scaling the query costs S·K products a head, scaling the scores would cost S·S.
         scores = ops.matmul(query * size**-0.5, ops.transpose(key, (0, 1, 3, 2)))

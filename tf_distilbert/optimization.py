@@ -1,11 +1,90 @@
 """AdamW as the reference runs it, and its learning-rate schedule."""
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
-import tensorflow as tf
 from keras import KerasTensor as Tensor
 from keras import ops
+
+if keras.backend.backend() == "tensorflow":
+    import tensorflow as tf
+
+    def _update_if(condition: Tensor, update: Callable, variables: list[keras.Variable]) -> None:
+        """Call a function that assigns variables, or do not."""
+        tf.cond(condition, update, lambda: None)
+
+    def _shorten(gradients: list[Tensor], norm: Tensor, longest: float) -> list[Tensor]:
+        """Scale gradients down to a length; most are short enough, and a walk takes time."""
+        return tf.cond(
+            norm > longest,
+            lambda: [gradient * (longest / norm) for gradient in gradients],
+            lambda: gradients,
+        )
+
+    def _subtract(variable: keras.Variable, value: Tensor) -> None:
+        """Subtract from this replica's copy of a variable."""
+        tf.raw_ops.AssignSubVariableOp(resource=variable.handle, value=value)
+
+    def _adam(
+        variable: keras.Variable,
+        moments: tuple[keras.Variable, keras.Variable],
+        gradient: Tensor,
+        learning_rate: Tensor,
+        betas: tuple[float, float],
+        powers: tuple[Tensor, Tensor],
+        epsilon: float,
+    ) -> None:
+        """Update a variable and its moments, touching each number once: one kernel for all of it.
+
+        What it adds epsilon to is the root of the moment that is not corrected yet, so it gets an
+        epsilon that is smaller by the same correction.
+        """
+        tf.raw_ops.ResourceApplyAdam(
+            var=variable.handle,
+            m=moments[0].handle,
+            v=moments[1].handle,
+            beta1_power=powers[0],
+            beta2_power=powers[1],
+            lr=learning_rate,
+            beta1=betas[0],
+            beta2=betas[1],
+            epsilon=epsilon * ops.sqrt(1.0 - powers[1]),
+            grad=gradient,
+        )
+else:  # compiled as a whole, each of these is part of one walk through the numbers
+
+    def _update_if(condition: Tensor, update: Callable, variables: list[keras.Variable]) -> None:
+        """Call a function that assigns variables, and keep what it did, or do not."""
+        before = [variable.value for variable in variables]
+        update()
+        for variable, value in zip(variables, before, strict=True):
+            variable.assign(ops.where(condition, variable.value, value))
+
+    def _shorten(gradients: list[Tensor], norm: Tensor, longest: float) -> list[Tensor]:
+        """Scale gradients down to a length."""
+        scale = ops.where(norm > longest, longest / norm, 1.0)
+        return [gradient * scale for gradient in gradients]
+
+    def _subtract(variable: keras.Variable, value: Tensor) -> None:
+        """Subtract from a variable."""
+        variable.assign_sub(value)
+
+    def _adam(
+        variable: keras.Variable,
+        moments: tuple[keras.Variable, keras.Variable],
+        gradient: Tensor,
+        learning_rate: Tensor,
+        betas: tuple[float, float],
+        powers: tuple[Tensor, Tensor],
+        epsilon: float,
+    ) -> None:
+        """Update a variable and its moments."""
+        first, second = moments
+        first.assign(first.value + (gradient - first.value) * (1.0 - betas[0]))
+        second.assign(second.value + (ops.square(gradient) - second.value) * (1.0 - betas[1]))
+        root = ops.sqrt(second.value / (1.0 - powers[1]))
+        variable.assign_sub(learning_rate * (first.value / (1.0 - powers[0])) / (root + epsilon))
 
 
 @keras.saving.register_keras_serializable("tf_distilbert")
@@ -67,46 +146,31 @@ class AdamW(keras.optimizers.AdamW):
                 follows the steps, whether their updates are made or not.
         """
 
-        def clip() -> list[Tensor]:
-            return [gradient * (self.clip_norm / norm) for gradient in gradients]
-
         def update() -> None:
-            clipped = gradients
-            if self.clip_norm:  # most are short enough, and a walk through all takes time
-                clipped = tf.cond(norm > self.clip_norm, clip, lambda: gradients)
+            clipped = _shorten(gradients, norm, self.clip_norm) if self.clip_norm else gradients
             for gradient, variable in zip(clipped, variables, strict=True):
                 if self.weight_decay and self._use_weight_decay(variable):
                     decay = ops.cast(self.learning_rate * self.weight_decay, variable.dtype)
-                    tf.raw_ops.AssignSubVariableOp(
-                        resource=variable.handle, value=decay * variable.value
-                    )
+                    _subtract(variable, decay * variable.value)
                 self.update_step(gradient, variable, self.learning_rate)
 
-        tf.cond(is_finite, update, lambda: None)
+        _update_if(is_finite, update, [*variables, *self._momentums, *self._velocities])
         self.iterations.assign_add(1)
 
     def update_step(
         self, gradient: Tensor, variable: keras.Variable, learning_rate: Tensor
     ) -> None:
-        """Update one variable and its two moments, touching each number once."""
+        """Update one variable and its two moments."""
         step = ops.cast(self.iterations + 1, variable.dtype)
-        first_power = ops.power(ops.cast(self.beta_1, variable.dtype), step)
-        second_power = ops.power(ops.cast(self.beta_2, variable.dtype), step)
-        momentum = self._momentums[self._get_variable_index(variable)]
-        velocity = self._velocities[self._get_variable_index(variable)]
-        # TensorFlow's one kernel for all of it. What it adds epsilon to is the root of the moment
-        # that is not corrected yet, so it gets an epsilon that is smaller by the same correction.
-        tf.raw_ops.ResourceApplyAdam(
-            var=variable.handle,
-            m=momentum.handle,
-            v=velocity.handle,
-            beta1_power=first_power,
-            beta2_power=second_power,
-            lr=ops.cast(learning_rate, variable.dtype),
-            beta1=self.beta_1,
-            beta2=self.beta_2,
-            epsilon=self.epsilon * ops.sqrt(1.0 - second_power),
-            grad=ops.cast(gradient, variable.dtype),
+        betas, index = (self.beta_1, self.beta_2), self._get_variable_index(variable)
+        _adam(
+            variable,
+            (self._momentums[index], self._velocities[index]),
+            ops.cast(gradient, variable.dtype),
+            ops.cast(learning_rate, variable.dtype),
+            betas,
+            tuple(ops.power(ops.cast(beta, variable.dtype), step) for beta in betas),
+            self.epsilon,
         )
 
     def get_config(self) -> dict[str, Any]:

@@ -14,7 +14,8 @@ from tf_distilbert.errors import UserError, explain_write_errors
 # none but rounding and dropout's draws, and what mends a run that diverged or whose data broke. One
 # batch may be shared by other devices than before.
 _MAY_CHANGE = {
-    *("output", "data.workers", "data.on_corrupt", "train.resume", "train.strategy"),
+    *("output", "data.workers", "data.on_corrupt", "train.resume", "train.backend"),
+    *("train.strategy",),
     *("train.log_every", "train.validate_every", "train.validation_batch_size"),
     *("train.checkpoint_every", "train.keep_checkpoints"),
     *("train.micro_batch_size", "train.steps_per_execution", "train.jit_compile"),

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from functools import partial
 
 import keras
-import tensorflow as tf
+import numpy as np
 from rich.console import Console
 
 from tf_distilbert.atomic_writes import write_atomically
@@ -34,7 +34,13 @@ from tf_distilbert.logs import RunLog, read_log
 from tf_distilbert.monitor import Monitor
 from tf_distilbert.optimization import AdamW, WarmupThenDecay
 from tf_distilbert.run_directory import RunDirectory
-from tf_distilbert.strategy import is_chief, num_workers, sum_over_workers
+from tf_distilbert.strategy import (
+    Strategy,
+    is_chief,
+    num_replicas,
+    num_workers,
+    sum_over_workers,
+)
 from tf_distilbert.trainer import MaskedMeanTrainer
 
 
@@ -59,7 +65,7 @@ def train_to_the_end(
         UserError: the loss is not finite, or data or checkpoints are at fault.
         Interrupted: a signal came; everything is saved.
     """
-    train, strategy = config.train, trainer.distribute_strategy
+    train, strategy = config.train, trainer.strategy
     chief = is_chief(strategy)
     masker = TokenMasker.for_records(records, seed=train.seed, **asdict(config.data.masking))
     if config.data.packing:
@@ -123,7 +129,7 @@ def train_to_the_end(
     _report_losses(run, damage, console)
 
 
-def _check_same_step(strategy: tf.distribute.Strategy, step: int, run: RunDirectory) -> None:
+def _check_same_step(strategy: Strategy, step: int, run: RunDirectory) -> None:
     workers = num_workers(strategy)
     if sum_over_workers(strategy, step) != step * workers:
         raise UserError(
@@ -148,14 +154,14 @@ def _report_losses(run: RunDirectory, damage: DamageLog, console: Console) -> No
 
 def _announce(
     console: Console,
-    strategy: tf.distribute.Strategy,
+    strategy: Strategy,
     train: TrainConfig,
     records: Records | PackedRecords,
     total_steps: int,
     steps_left: int,
 ) -> None:
     tokens = train.global_batch_size * records.num_tokens / records.num_sequences
-    replicas = strategy.num_replicas_in_sync
+    replicas = num_replicas(strategy)
     devices = f" on {replicas} devices" if replicas > 1 else ""
     console.print(
         f"{steps_left:,} of {total_steps:,} steps of {train.global_batch_size} sequences, about "
@@ -167,7 +173,7 @@ def _compile(trainer: MaskedMeanTrainer, config: TrainConfig, total_steps: int) 
     """Give the trainer its optimizer; the learning rate follows what is returned."""
     warmup_steps = math.ceil(config.warmup_share * total_steps)
     schedule = WarmupThenDecay(config.learning_rate, warmup_steps, total_steps)
-    with trainer.distribute_strategy.scope():
+    with trainer.scope():
         optimizer = AdamW(
             schedule,
             beta_1=config.beta_1,
@@ -190,8 +196,8 @@ def _validation(
     """Give what measures the held-out text, if there is any."""
     if held_out is None:
         return None
-    strategy = trainer.distribute_strategy
-    batch_size = config.validation_batch_size * strategy.num_replicas_in_sync
+    strategy = trainer.strategy
+    batch_size = config.validation_batch_size * num_replicas(strategy)
     # Masked as an evaluation masks, whatever training does: figures of all runs compare.
     make = partial(evaluation_dataset, held_out, TokenMasker.for_records(held_out), batch_size)
     batches = distributed_dataset(strategy, lambda n, parts: make(num_parts=n, parts=parts))
@@ -206,9 +212,9 @@ def _write_batch(
 ) -> None:
     """Write down what the batch of a step was made of, for replay."""
     first = (step - 1) * config.global_batch_size
-    places = tf.range(first, first + config.global_batch_size, dtype=tf.int64)
+    places = np.arange(first, first + config.global_batch_size)
     epochs, indices = visiting_order(places, len(records), config.seed)
-    batch = {"step": step, "epochs": epochs.numpy().tolist(), "indices": indices.numpy().tolist()}
+    batch = {"step": step, "epochs": epochs.tolist(), "indices": indices.numpy().tolist()}
     with explain_write_errors(run.not_finite):
         run.not_finite.mkdir(exist_ok=True)
     write_atomically(run.not_finite / f"step-{step:08d}.json", json.dumps(batch).encode())

@@ -26,6 +26,17 @@ class RunningSum(keras.metrics.Metric):
         return ops.convert_to_tensor(self.total)
 
 
+class Streak(RunningSum):
+    """How often in a row it was given 1 rather than 0, to this day: a reset leaves it alone."""
+
+    def update_state(self, value: Tensor) -> None:
+        """Add 1, or begin again at 0."""
+        self.total.assign((self.total + 1.0) * value)
+
+    def reset_state(self) -> None:
+        """Do nothing: epochs and windows of a log do not end it."""
+
+
 class RunningMean(keras.metrics.Metric):
     """The weighted mean of what it was given since it was reset: float32 scalar."""
 

@@ -1,4 +1,4 @@
-"""The process: precision, random seeds, and a TensorFlow that starts without noise."""
+"""The process: backend, precision, random seeds, and libraries that start without noise."""
 
 import contextlib
 import os
@@ -28,23 +28,51 @@ def quiet_start() -> Iterator[None]:
         os.close(saved)
 
 
-def import_tensorflow() -> None:
-    """Import TensorFlow, Keras and tensorflow-text, silently.
+def start(backend: str | None = None, *, only: str | None = None) -> None:
+    """Import Keras on its backend, TensorFlow and tensorflow-text, silently.
+
+    On JAX, TensorFlow reads the data, and leaves every accelerator alone.
+
+    Args:
+        backend: ``tensorflow`` or ``jax``; by default what KERAS_BACKEND or Keras's own file says.
+        only: the backend that what comes next needs.
 
     Raises:
-        UserError: Keras runs on another backend than TensorFlow.
+        UserError: Keras was imported with another backend before, the backend is not installed, or
+            it is none of the two.
     """
+    if backend and "keras" not in sys.modules:
+        os.environ["KERAS_BACKEND"] = backend
     with quiet_start():
-        import keras
+        try:
+            import keras
+        except ModuleNotFoundError as error:
+            if error.name not in ("jax", "jaxlib"):
+                raise
+            raise UserError(
+                "the backend is jax, which is not installed; pip install 'tf-distilbert[jax]' (for "
+                "a GPU jax[cuda12], for a TPU jax[tpu]), or use tensorflow"
+            ) from None
         import tensorflow
         import tensorflow_text  # noqa: F401
 
+        found = keras.backend.backend()
+        if found == "jax":
+            for kind in ("GPU", "TPU"):
+                tensorflow.config.set_visible_devices([], kind)
         # The first operation has its own messages. Several workers have to be connected before it.
         if not os.environ.get("TF_CONFIG"):
             tensorflow.zeros(())
-    if keras.backend.backend() != "tensorflow":
+    if backend and found != backend:
         raise UserError(
-            f"KERAS_BACKEND is {keras.backend.backend()}; unset it, this version needs tensorflow"
+            f"train.backend is {backend}, but Keras was imported with {found} before; set "
+            f"KERAS_BACKEND={backend} before the first import of keras"
+        )
+    wanted = (only,) if only else ("tensorflow", "jax")
+    if found not in wanted:
+        raise UserError(
+            f"Keras's backend is {found}, this needs {' or '.join(wanted)}; set KERAS_BACKEND to "
+            "that, or unset it"
         )
 
 
@@ -89,23 +117,43 @@ def kept_precision() -> Iterator[None]:
 
 
 def has_bfloat16() -> bool:
-    """Whether the device that TensorFlow computes on multiplies bfloat16 matrices itself.
+    """Whether the device that Keras computes on multiplies bfloat16 matrices itself.
 
     NVIDIA's GPUs do from compute capability 8.0 on, TPUs all; of processors those whose flags (on
     Linux) say so.
     """
+    import keras
+
+    accelerator = _of_jax() if keras.backend.backend() == "jax" else _of_tensorflow()
+    if accelerator is not None:
+        return accelerator
+    with contextlib.suppress(OSError):
+        words = Path("/proc/cpuinfo").read_text().split()
+        return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(words)
+    return False
+
+
+def _of_tensorflow() -> bool | None:
+    """Whether the accelerator has bfloat16; None if there is none."""
     import tensorflow as tf
 
     if tf.config.list_physical_devices("TPU"):
         return True
     gpus = tf.config.list_physical_devices("GPU")
-    if gpus:
-        details = tf.config.experimental.get_device_details(gpus[0])
-        return details.get("compute_capability", (0, 0)) >= (8, 0)
-    with contextlib.suppress(OSError):
-        words = Path("/proc/cpuinfo").read_text().split()
-        return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(words)
-    return False
+    if not gpus:
+        return None
+    details = tf.config.experimental.get_device_details(gpus[0])
+    return details.get("compute_capability", (0, 0)) >= (8, 0)
+
+
+def _of_jax() -> bool | None:
+    """Whether the accelerator has bfloat16; None if there is none."""
+    import jax
+
+    device = jax.local_devices()[0]
+    if device.platform == "gpu":
+        return float(getattr(device, "compute_capability", "0")) >= 8.0
+    return True if device.platform == "tpu" else None
 
 
 def usable_cores() -> int:

@@ -9,7 +9,6 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
 from rich.console import Console
 
 from tf_distilbert import runtime
@@ -25,7 +24,14 @@ from tf_distilbert.provenance import write_provenance
 from tf_distilbert.run_data import load_data, load_or_learn_vocabulary
 from tf_distilbert.run_directory import RunDirectory
 from tf_distilbert.run_loop import train_to_the_end
-from tf_distilbert.strategy import chief_first, explain_lost_workers, is_chief, make_strategy
+from tf_distilbert.strategy import (
+    Strategy,
+    chief_first,
+    explain_lost_workers,
+    is_chief,
+    make_strategy,
+    num_replicas,
+)
 from tf_distilbert.student import build_student
 from tf_distilbert.tokenization.tokenizer import Tokenizer
 
@@ -92,7 +98,7 @@ def pretrain(config: PretrainConfig, console: Console | None = None) -> Path:
 
 def _open(
     config: DistillConfig | PretrainConfig, console: Console | None
-) -> tuple[tf.distribute.Strategy, Console, RunDirectory]:
+) -> tuple[Strategy, Console, RunDirectory]:
     """Connect the devices, before anything is computed, and see whether the run may start."""
     with runtime.quiet_start():
         strategy = make_strategy(config.train.strategy)
@@ -105,8 +111,8 @@ def _open(
     return strategy, console, run
 
 
-def _splitting(config: TrainConfig, strategy: tf.distribute.Strategy) -> dict[str, int]:
-    micro_batches = config.micro_batches(strategy.num_replicas_in_sync)
+def _splitting(config: TrainConfig, strategy: Strategy) -> dict[str, int]:
+    micro_batches = config.micro_batches(num_replicas(strategy))
     return {"micro_batches": micro_batches, "seed": config.seed % 2**31}
 
 
@@ -114,7 +120,7 @@ def _load_data(
     config: DistillConfig | PretrainConfig,
     tokenizer: Tokenizer,
     run: RunDirectory,
-    strategy: tf.distribute.Strategy,
+    strategy: Strategy,
 ) -> tuple[Records, Records | None]:
     """Load or prepare the data, then begin to write the run."""
     chief = is_chief(strategy)
@@ -132,7 +138,7 @@ def _finish(
     model: MaskedLanguageModel,
     config: DistillConfig | PretrainConfig,
     run: RunDirectory,
-    strategy: tf.distribute.Strategy,
+    strategy: Strategy,
     console: Console,
 ) -> Path:
     def save() -> None:

@@ -6,41 +6,43 @@ micro-batch on a replica contributes its *sum* divided by the *global* count, an
 simply add up: gradients, losses and metrics come out the same however the batch is split. They are
 summed over the replicas once an update; clipping and the optimizer come after that.
 
-This file is where Keras ends and TensorFlow begins: what it calls is written in `keras.ops`.
+It is written in `keras.ops` and the few names of `step`, which every backend has in a file of its
+own.
 """
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import keras
-import tensorflow as tf
-from keras import tree
+from keras import KerasTensor as Tensor
+from keras import ops, tree
 
+from tf_distilbert import step
 from tf_distilbert.dropout import seeded_dropout
 from tf_distilbert.errors import UserError
 from tf_distilbert.losses import masked_mean
 from tf_distilbert.optimization import AdamW
-from tf_distilbert.replicas import num_replicas, replica_number, replicated, sum_over_replicas
-from tf_distilbert.running_figures import RunningMean, RunningSum
+from tf_distilbert.running_figures import RunningMean, RunningSum, Streak
 from tf_distilbert.throughput import Throughput
 
-Batch = tuple[dict[str, tf.Tensor], tf.Tensor, tf.Tensor]
-Scalars = dict[str, tf.Tensor]
+Batch = tuple[dict[str, Tensor], Tensor, Tensor]
+Scalars = dict[str, Tensor]
 
-OF_TRAINING = ("gradient_norm", "tokens", "skipped_updates")
+OF_TRAINING = ("gradient_norm", "tokens", "skipped_updates", "skipped_in_a_row")
 """Figures that an evaluation does not have."""
 
 
-class MaskedMeanTrainer(keras.Model):
+class MaskedMeanTrainer(step.StepModel):
     """A `keras.Model` whose step sums gradients over micro-batches and updates once.
 
     A subclass weighs its terms (`term_weights`), says over which tokens each figure is averaged
     (`averaged_over`: all real ``tokens`` or the masked ``predictions``) and computes the loss and
     the figures (`loss_and_figures`).
 
-    Made within the `scope()` of a `tf.distribute` strategy, it trains on all replicas; `fit` works
-    under `MirroredStrategy`, `MultiWorkerMirroredStrategy` and `TPUStrategy`.
+    Made within the `scope()` of a strategy, it trains on all replicas. On TensorFlow, `fit` works
+    under `MirroredStrategy`, `MultiWorkerMirroredStrategy` and `TPUStrategy`; on JAX, under
+    `keras.distribution.DataParallel`, of several processes, too.
 
     Args:
         micro_batches: into how many equal parts `train_step` splits a replica's batch. Memory is
@@ -65,7 +67,7 @@ class MaskedMeanTrainer(keras.Model):
 
     def loss_and_figures(
         self, batch: Batch, scales: Scalars, training: bool
-    ) -> tuple[tf.Tensor, dict[str, tuple[tf.Tensor, tf.Tensor]]]:
+    ) -> tuple[Tensor, dict[str, tuple[Tensor, Tensor]]]:
         """Compute what a batch, or a part of it, adds to the loss, and every figure by token.
 
         Args:
@@ -88,59 +90,26 @@ class MaskedMeanTrainer(keras.Model):
                 the strategy, if there is one.
             **kwargs: `jit_compile`, `run_eagerly`, `steps_per_execution`, as in Keras.
         """
-        with self.distribute_strategy.scope():
+        with self.scope():
             self._means = {name: RunningMean(name) for name in self.averaged_over}
             self._gradient_norm = RunningMean("gradient_norm")
             self._sums = {name: RunningSum(name) for name in ("tokens", "skipped_updates")}
-            # Not of an epoch alone, so `metrics` has neither.
-            self._skipped_in_a_row = RunningSum("skipped_in_a_row")
-            self._stop_requested = RunningSum("stop_requested")
+            self._skipped_in_a_row = Streak("skipped_in_a_row")
             super().compile(optimizer=optimizer, **kwargs)
             self.optimizer.build(self.trainable_variables)
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
         """Everything that `fit` resets between epochs."""
-        own = (self._gradient_norm, *self._sums.values()) if self._means else ()
-        return [*self._means.values(), *own]
+        if not self._means:  # not compiled yet
+            return []
+        sums = self._sums.values()
+        return [*self._means.values(), self._gradient_norm, *sums, self._skipped_in_a_row]
 
     @property
     def saved_figures(self) -> list[keras.metrics.Metric]:
         """What of the figures a resumed run needs; the tokens belong to the clock of this one."""
-        tokens = self._sums["tokens"]
-        return [*(m for m in self.metrics if m is not tokens), self._skipped_in_a_row]
-
-    @property
-    def model_variables(self) -> list[keras.Variable]:
-        """What is trained, and the states of its generators; neither figures nor optimizer."""
-        figures = (*self.metrics, self._skipped_in_a_row, self._stop_requested)
-        others = {id(variable) for figure in figures for variable in figure.variables}
-        return [variable for variable in self.variables if id(variable) not in others]
-
-    def make_train_function(self, force: bool = False) -> None:
-        """Make what `fit` calls; see `replicated`."""
-        if self.train_function is None or force:
-            self.train_function = self._replicated(self.train_step)
-
-    def make_test_function(self, force: bool = False) -> None:
-        """Make what `evaluate` calls; see `replicated`."""
-        if self.test_function is None or force:
-            self.test_function = self._replicated(self.test_step)
-
-    def _replicated(self, step: Callable[[Batch], Scalars]) -> Callable[[Any], Scalars]:
-        return replicated(
-            step,
-            self.distribute_strategy,
-            steps_per_execution=self.steps_per_execution,
-            run_eagerly=self.run_eagerly,
-            jit_compile=self.jit_compile,
-        )
-
-    def _maybe_symbolic_build(self, *_: object, **__: object) -> None:
-        """Keep Keras from tracing a step only to create weights, which are all there.
-
-        Under several workers its way of doing so fails.
-        """
+        return [metric for metric in self.metrics if metric is not self._sums["tokens"]]
 
     def fit(
         self,
@@ -155,7 +124,7 @@ class MaskedMeanTrainer(keras.Model):
             UserError: an epoch's batches are no multiple of `steps_per_execution`.
         """
         _check_executions(x, kwargs.get("steps_per_epoch"), self.steps_per_execution)
-        if isinstance(x, (tf.data.Dataset, tf.distribute.DistributedDataset)):
+        if hasattr(x, "element_spec"):  # a dataset
             kwargs.setdefault("shuffle", False)  # Keras cannot, and warns of its own default
         if isinstance(callbacks, keras.callbacks.Callback):
             callbacks = [callbacks]
@@ -164,6 +133,7 @@ class MaskedMeanTrainer(keras.Model):
     @property
     def skipped_updates(self) -> int:
         """How many updates were skipped since the means were last begun anew."""
+        self.settle()
         return round(float(self._sums["skipped_updates"].total.numpy()))
 
     def start_new_means(self) -> None:
@@ -171,67 +141,48 @@ class MaskedMeanTrainer(keras.Model):
         self.reset_metrics()
         self._throughput.restart()
 
-    def request_stop(self) -> None:
-        """Ask all workers to stop: from the next step on, `stop_requested` in the logs is above 0.
-
-        The steps' own all-reduce carries it, so all workers see it after the same step.
-        """
-        self._stop_requested.update_state(1.0)
-
     def train_step(self, batch: Batch) -> dict[str, Any]:
         """Make one update and give the running means of all figures; runs on every replica.
 
         An update whose loss or gradient is not finite is skipped: the weights stay as they are, the
         means leave it out, `skipped_updates` counts it.
         """
-        counts, stop_requested = sum_over_replicas(
-            (count_tokens(batch), self._stop_requested.result())
-        )
-        shares, gradients = sum_over_replicas(self._sum_over_micro_batches(batch, counts))
-        gradient_norm = tf.linalg.global_norm(gradients)
-        is_finite = tf.math.is_finite(gradient_norm + self._weighted_sum(shares))
+        counts, stop_requested = step.sum_over_replicas((count_tokens(batch), self.stop_request()))
+        shares, gradients = step.sum_over_replicas(self._sum_over_micro_batches(batch, counts))
+        gradient_norm = step.global_norm(gradients)
+        is_finite = ops.isfinite(gradient_norm + self._weighted_sum(shares))
         self._update(gradients, gradient_norm, is_finite)
 
-        counts = {name: tf.where(is_finite, count, 0.0) for name, count in counts.items()}
-        skipped = tf.cast(~is_finite, tf.float32)
+        counts = {name: ops.where(is_finite, count, 0.0) for name, count in counts.items()}
+        skipped = ops.cast(ops.logical_not(is_finite), "float32")
         self._gradient_norm.update_state(gradient_norm, 1.0 - skipped)
         self._sums["tokens"].update_state(counts["tokens"])
         self._sums["skipped_updates"].update_state(skipped)
-        in_a_row = (self._skipped_in_a_row.result() + 1.0) * skipped
-        self._skipped_in_a_row.total.assign(in_a_row)
-        return {
-            **self._update_means(shares, counts),
-            **{
-                metric.name: metric.result()
-                for metric in self.metrics
-                if metric.name in OF_TRAINING
-            },
-            "skipped_in_a_row": in_a_row,
-            "stop_requested": stop_requested,
-        }
+        self._skipped_in_a_row.update_state(skipped)
+        means = self._update_means(shares, counts)
+        others = {m.name: m.result() for m in self.metrics if m.name in OF_TRAINING}
+        return {**means, **others, "stop_requested": stop_requested}
 
     def test_step(self, batch: Batch) -> dict[str, Any]:
         """Compute all figures without dropout, and give their running means."""
-        counts = sum_over_replicas(count_tokens(batch))
+        counts = step.sum_over_replicas(count_tokens(batch))
         _, shares = self._shares(batch, counts, training=False)
-        return self._update_means(sum_over_replicas(shares), counts)
+        return self._update_means(step.sum_over_replicas(shares), counts)
 
-    def _update(self, gradients: list[tf.Tensor], norm: tf.Tensor, is_finite: tf.Tensor) -> None:
+    def _update(self, gradients: list[Tensor], norm: Tensor, is_finite: Tensor) -> None:
         """Update the weights once with the gradient of the global batch, if it is finite."""
         if isinstance(self.optimizer, AdamW):
             self.optimizer.apply_summed(gradients, self.trainable_variables, norm, is_finite)
             return
-        # Keras's own optimizers sum over the replicas once more, and cannot do that in a branch.
-        gradients = [tf.where(is_finite, gradient, 0.0) for gradient in gradients]
-        if num_replicas() > 1:
-            gradients = [gradient / num_replicas() for gradient in gradients]
-        self.optimizer.apply(gradients, self.trainable_variables)
+        # Those of Keras cannot skip an update: they may exchange something.
+        gradients = [ops.where(is_finite, gradient, 0.0) for gradient in gradients]
+        self.optimizer.apply(step.as_replicas_own(gradients), self.trainable_variables)
 
-    def _shares(self, batch: Batch, counts: Scalars, training: bool) -> tuple[tf.Tensor, Scalars]:
+    def _shares(self, batch: Batch, counts: Scalars, training: bool) -> tuple[Tensor, Scalars]:
         """Give what a batch, or a part of it, adds to the loss and to the mean of every figure."""
         counts = {name: counts[over] for name, over in self.averaged_over.items()}
         scales = {
-            name: weight / tf.maximum(counts[name], 1.0)
+            name: weight / ops.maximum(counts[name], 1.0)
             for name, weight in self.term_weights.items()
         }
         loss, figures = self.loss_and_figures(batch, scales, training)
@@ -239,38 +190,30 @@ class MaskedMeanTrainer(keras.Model):
 
     def _sum_over_micro_batches(
         self, batch: Batch, counts: Scalars
-    ) -> tuple[Scalars, list[tf.Tensor]]:
+    ) -> tuple[Scalars, list[Tensor]]:
         """Give this replica's share of every figure, and of the gradients."""
-        variables = [variable.value for variable in self.trainable_variables]
 
-        def share_and_gradients(part: Batch, seed: tf.Tensor) -> tuple[Scalars, list[tf.Tensor]]:
-            # Only the student's variables are watched: the teacher leaves no trace on the tape.
-            with tf.GradientTape(watch_accessed_variables=False) as tape, seeded_dropout(seed):
-                tape.watch(variables)
-                loss, shares = self._shares(part, counts, training=True)
-            gradients = tape.gradient(
-                loss, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO
-            )
-            return shares, [tf.convert_to_tensor(gradient) for gradient in gradients]
+        def loss_and_shares(part: Batch, seed: Tensor) -> tuple[Tensor, Scalars]:
+            with seeded_dropout(seed):
+                return self._shares(part, counts, training=True)
 
-        if self.jit_compile and num_replicas() > 1 and not self.run_eagerly:
-            # What replicas exchange cannot be compiled; what each computes alone can.
-            share_and_gradients = tf.function(
-                share_and_gradients, jit_compile=True, autograph=False
-            )
-        fold_in = tf.random.experimental.stateless_fold_in
-        step = tf.convert_to_tensor(self.optimizer.iterations)
-        seed = fold_in(fold_in([self.seed, 0], step), replica_number())
+        shares_and_gradients = self.gradients(loss_and_shares)
+        seed = step.replica_seed(self.seed, self.optimizer.iterations)
         if self.micro_batches == 1:
-            return share_and_gradients(batch, fold_in(seed, 0))
-        return _sum_of_parts(
-            lambda part, i: share_and_gradients(part, fold_in(seed, i)),
-            batch,
-            self.micro_batches,
-            ({name: tf.zeros(()) for name in self._means}, [tf.zeros_like(v) for v in variables]),
-        )
+            return shares_and_gradients(batch, step.fold_in(seed, 0))
+        parts = _split(batch, self.micro_batches)
 
-    def _weighted_sum(self, shares: Scalars) -> tf.Tensor:
+        def of_part(i: Tensor) -> tuple[Scalars, list[Tensor]]:
+            part = tree.map_structure(lambda tensor: tensor[i], parts)
+            return shares_and_gradients(part, step.fold_in(seed, i))
+
+        zeros = (
+            {name: ops.zeros(()) for name in self._means},
+            [ops.zeros(v.shape, v.dtype) for v in self.trainable_variables],
+        )
+        return step.sum_of_calls(of_part, self.micro_batches, zeros)
+
+    def _weighted_sum(self, shares: Scalars) -> Tensor:
         return sum(weight * shares[name] for name, weight in self.term_weights.items())
 
     def _update_means(self, shares: Scalars, counts: Scalars) -> dict[str, Any]:
@@ -284,15 +227,15 @@ def count_tokens(batch: Batch) -> Scalars:
     """Count what the means are taken over: real tokens, and tokens to predict. float32 scalars."""
     inputs, _, mask_weights = batch
     return {
-        "tokens": tf.reduce_sum(tf.cast(inputs["padding_mask"], tf.float32)),
-        "predictions": tf.reduce_sum(tf.cast(tf.cast(mask_weights, tf.bool), tf.float32)),
+        "tokens": ops.sum(ops.cast(inputs["padding_mask"], "float32")),
+        "predictions": ops.sum(ops.cast(ops.cast(mask_weights, "bool"), "float32")),
     }
 
 
 def _check_executions(x: Any, steps_per_epoch: int | None, at_once: int) -> None:
     """See that no execution runs out of batches halfway, which would lose its figures."""
     steps = steps_per_epoch
-    if steps is None and isinstance(x, tf.data.Dataset):
+    if steps is None and hasattr(x, "cardinality"):
         steps = int(x.cardinality())  # negative if it is infinite or unknown
     if steps and steps > 0 and steps % at_once:
         raise UserError(
@@ -300,27 +243,21 @@ def _check_executions(x: Any, steps_per_epoch: int | None, at_once: int) -> None
         )
 
 
-def _sum_of_parts(
-    function: Callable[[Batch, tf.Tensor], Any], batch: Batch, num_parts: int, zeros: Any
-) -> Any:
-    """Apply the function to each of `num_parts` slices of the batch, one at a time, and add up."""
-    remedy = "use a multiple, and drop_remainder=True where the dataset is batched"
-    rows = batch[1].shape[0]
-    if rows is None:
-        message = f"a batch cannot be split into {num_parts} micro-batches; {remedy}"
-        tf.debugging.assert_equal(tf.shape(batch[1])[0] % num_parts, 0, message)
-    elif rows % num_parts:
-        raise UserError(
-            f"a batch of {rows} sequences cannot be split into {num_parts} micro-batches; {remedy}"
-        )
-    parts = tree.map_structure(
-        lambda tensor: tf.reshape(tensor, (num_parts, -1, *tensor.shape[1:])), batch
+def _split(batch: Batch, num_parts: int) -> Batch:
+    """Cut every tensor of a batch into equal slices: [B, ...] to [num_parts, B / num_parts, ...].
+
+    Raises:
+        UserError: that cannot be done evenly.
+    """
+    rows = ops.shape(batch[1])[0]
+    message = (
+        f"cannot be split into {num_parts} micro-batches; use a multiple, and drop_remainder=True "
+        "where the dataset is batched"
     )
-
-    def add_part(i: tf.Tensor, sums: tuple) -> tuple:
-        results = function(tree.map_structure(lambda tensor: tensor[i], parts), i)
-        return i + 1, tree.map_structure(tf.add, sums, results)
-
-    # Or it would begin a part before the last one is done, and hold the activations of several.
-    _, sums = tf.while_loop(lambda i, _: i < num_parts, add_part, (0, zeros), parallel_iterations=1)
-    return sums
+    if not isinstance(rows, int):
+        step.check_divisible(rows, num_parts, f"a batch {message}")
+    elif rows % num_parts:
+        raise UserError(f"a batch of {rows} sequences {message}")
+    return tree.map_structure(
+        lambda tensor: ops.reshape(tensor, (num_parts, -1, *tensor.shape[1:])), batch
+    )

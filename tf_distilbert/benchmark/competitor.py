@@ -21,6 +21,7 @@ class Competitor:
         arguments: of that function; JSON can write them.
         needs: packages that it imports and that may be missing.
         facts: what the table and the JSON file say of it besides what is measured.
+        environment: variables of that process.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Competitor:
     arguments: dict[str, Any]
     needs: tuple[str, ...] = ()
     facts: dict[str, Any] = field(default_factory=dict)
+    environment: dict[str, str] = field(default_factory=dict)
 
     @property
     def missing(self) -> list[str]:

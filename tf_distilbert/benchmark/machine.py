@@ -10,7 +10,7 @@ from tf_distilbert.runtime import usable_cores
 
 PACKAGES = (
     *("tf_distilbert", "tensorflow", "keras", "keras-nlp", "tensorflow-text", "numpy"),
-    *("torch", "transformers", "tokenizers", "onnxruntime"),
+    *("jax", "torch", "transformers", "tokenizers", "onnxruntime"),
 )
 # Which matrix instructions there are decides how fast bfloat16 is.
 _NOTABLE_FLAGS = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16", "amx_tile")

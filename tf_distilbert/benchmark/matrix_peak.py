@@ -38,9 +38,9 @@ def measure_matrix_peak(quick: bool) -> dict[str, float]:
 
 def tensorflow_products(sizes: tuple[int, ...]) -> dict[str, Callable[[], Any]]:
     """Give a case ``PRECISION SIZE`` for each, by TensorFlow."""
-    from tf_distilbert.runtime import import_tensorflow
+    from tf_distilbert.runtime import start
 
-    import_tensorflow()
+    start()
     import tensorflow as tf
 
     product = tf.function(lambda x: tf.reduce_sum(tf.cast(tf.matmul(x, x)[:1], tf.float32)))

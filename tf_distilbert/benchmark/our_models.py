@@ -5,7 +5,7 @@ from typing import Any
 
 from tf_distilbert.architecture import Architecture
 from tf_distilbert.benchmark.batch import random_batch
-from tf_distilbert.runtime import import_tensorflow, set_precision_and_seed
+from tf_distilbert.runtime import set_precision_and_seed, start
 
 
 class OurStep:
@@ -30,9 +30,7 @@ class OurStep:
         precision: str = "float32",
         options: Mapping[str, Any] | None = None,
     ) -> None:
-        import_tensorflow()
-        import tensorflow as tf
-
+        start()
         from tf_distilbert.distiller import Distiller
         from tf_distilbert.masked_language_model import MaskedLanguageModel
         from tf_distilbert.optimization import AdamW
@@ -44,14 +42,12 @@ class OurStep:
             **options or {},
         )
         self.distiller.compile(AdamW(5e-4, clip_norm=5.0))
-        batch = random_batch(teacher["vocabulary_size"], batch_size, sequence_length)
-        self._batches = iter(tf.data.Dataset.from_tensors(batch).repeat())
-        self.distiller.make_train_function()
+        self._batch = random_batch(teacher["vocabulary_size"], batch_size, sequence_length)
 
     def __call__(self) -> float:
         """Make an update and give its loss."""
         self.distiller.reset_metrics()
-        return float(self.distiller.train_function(self._batches)["loss"])
+        return self.distiller.train_on_batch(*self._batch, return_dict=True)["loss"]
 
 
 def step(**arguments: Any) -> dict[str, Callable[[], float]]:
@@ -69,7 +65,7 @@ def inference(
         shapes: case to batch size and sequence length.
         precision: a Keras policy; ``bfloat16`` holds the weights in it, too.
     """
-    import_tensorflow()
+    start()
     import tensorflow as tf
 
     from tf_distilbert.encoder import Encoder

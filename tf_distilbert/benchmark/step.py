@@ -43,15 +43,20 @@ def step_competitors(
     }
     masked = batch_size * num_predictions(sequence_length)
 
-    def ours(name: str, precision: str, **options: Any) -> Competitor:
-        arguments = {**sizes, "precision": precision, "options": options}
+    def ours(name: str, precision: str, backend: str = "tensorflow", **options: Any) -> Competitor:
         predictions = masked if options.get("distillation_positions") == "masked" else None
-        return Competitor(name, "our_models:step", arguments, (), facts(precision, predictions))
+        return Competitor(
+            name,
+            "our_models:step",
+            {**sizes, "precision": precision, "options": options},
+            needs=(backend,),
+            environment={"KERAS_BACKEND": backend},
+            facts=facts(precision, predictions),
+        )
 
     def peer(name: str, workload: str, precision: str, *needs: str) -> Competitor:
-        return Competitor(
-            name, workload, {**sizes, "precision": precision}, needs, facts(precision, None)
-        )
+        arguments = {**sizes, "precision": precision}
+        return Competitor(name, workload, arguments, needs, facts=facts(precision, None))
 
     def facts(precision: str, predictions: int | None) -> dict[str, Any]:
         flops = step_flops(teacher, student, batch_size, sequence_length, predictions)
@@ -65,6 +70,10 @@ def step_competitors(
         ours("ours-bfloat16", bfloat16),
         ours("ours-bfloat16-one-chunk", bfloat16, **one_chunk),
         ours("ours-bfloat16-masked", bfloat16, distillation_positions="masked"),
+        ours("ours-jax-float32", "float32", "jax"),
+        ours("ours-jax-float32-masked", "float32", "jax", distillation_positions="masked"),
+        ours("ours-jax-bfloat16", bfloat16, "jax"),
+        ours("ours-jax-bfloat16-masked", bfloat16, "jax", distillation_positions="masked"),
         peer("pytorch-float32", "torch_models:step", "float32", "torch", "transformers"),
         peer("pytorch-bfloat16", "torch_models:step", bfloat16, "torch", "transformers"),
         peer("keras-distillation-float32", "keras_nlp_steps:distiller_step", "float32"),

@@ -21,6 +21,7 @@ from tf_distilbert.data.reader_calls import READER_CALLS
 from tf_distilbert.data.records import Records
 from tf_distilbert.data.row_packing import PackedRecords, merge_rows
 from tf_distilbert.errors import UserError
+from tf_distilbert.strategy import Strategy, distribute
 
 
 def masked_lm_dataset(
@@ -87,7 +88,7 @@ def evaluation_dataset(
 
 
 def distributed_dataset(
-    strategy: tf.distribute.Strategy, make: Callable[[int, range], tf.data.Dataset]
+    strategy: Strategy, make: Callable[[int, range], tf.data.Dataset]
 ) -> tf.data.Dataset | tf.distribute.DistributedDataset:
     """Let each worker of a strategy make the parts of its own replicas alone.
 
@@ -100,16 +101,7 @@ def distributed_dataset(
         >>> stream = distributed_dataset(strategy, lambda n, parts: make(num_parts=n, parts=parts))
         >>> distiller.fit(stream, steps_per_epoch=1000)
     """
-    num_replicas = strategy.num_replicas_in_sync
-    if num_replicas == 1:
-        return make(1, range(1))
-
-    def of_worker(context: tf.distribute.InputContext) -> tf.data.Dataset:
-        number = num_replicas // context.num_input_pipelines
-        first = context.input_pipeline_id * number
-        return make(num_replicas, range(first, first + number))
-
-    return strategy.distribute_datasets_from_function(of_worker)
+    return distribute(strategy, make)
 
 
 def visiting_order(numbers: tf.Tensor, num_records: int, seed: int) -> tuple[tf.Tensor, tf.Tensor]:

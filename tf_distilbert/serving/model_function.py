@@ -2,17 +2,19 @@
 
 from collections.abc import Mapping
 
+import keras
+import numpy as np
 import tensorflow as tf
-from keras import Model
 
 from tf_distilbert.serving.served_model import ServedModel
 from tf_distilbert.serving.service import Run
 
 
-def model_function(model: Model, served: ServedModel) -> Run:
+def model_function(model: keras.Model, served: ServedModel) -> Run:
     """Give the model as a function from token ids to its raw output.
 
-    Rows that are longer than the model takes are cut.
+    Rows that are longer than the model takes are cut. On another backend than TensorFlow's the
+    function can be called, but not be a part of a graph.
 
     Args:
         model: takes a dictionary of tensors.
@@ -28,6 +30,9 @@ def model_function(model: Model, served: ServedModel) -> Run:
         rows = {name: t[:, :most] for name, t in inputs.items() if name != "mask_positions"}
         if "mask_positions" in inputs:
             rows["mask_positions"] = tf.minimum(inputs["mask_positions"], most - 1)
+        if keras.backend.backend() != "tensorflow":
+            rows = {name: tensor.numpy() for name, tensor in rows.items()}
+            return tf.constant(np.asarray(model(rows), "float32"))
         return tf.cast(model(rows), tf.float32)
 
     return run
