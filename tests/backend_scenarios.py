@@ -239,11 +239,11 @@ def whole_chunks():
     """The vocabulary's terms as a GPU computes them: not a few tokens at a time."""
     from tf_distilbert import vocabulary_loss
 
-    original, vocabulary_loss._in_blocks = vocabulary_loss._in_blocks, lambda: False
+    original, vocabulary_loss.computes_in_blocks = vocabulary_loss.computes_in_blocks, lambda: False
     try:
         return small_chunks()
     finally:
-        vocabulary_loss._in_blocks = original
+        vocabulary_loss.computes_in_blocks = original
 
 
 JAX_ALONE = {
