@@ -203,7 +203,7 @@ def compilations():
         jax.jit = jit
     [step] = compiled
     for rows in (8, 8, 4, 8, 4):
-        trainer.fit(stream(lambda _, r=rows: tiny.batch(0, rows=r), 1), verbose=0)
+        trainer.fit(stream(lambda _, r=rows: tiny.batch(0, rows=r), 2), verbose=0)
     number = step._cache_size()
     state = trainer._get_jax_state(
         trainable_variables=True,
