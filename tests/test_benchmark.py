@@ -189,6 +189,13 @@ def test_a_process_that_is_killed_is_a_failure_like_others(present):
                 worker.run("input")
 
 
+def test_a_log_has_what_a_failure_does_not_say(tmp_path):
+    log = tmp_path / "log"
+    with pytest.raises(WorkerFailure, match="AttributeError"):
+        WorkerProcess(Competitor("lost", "input_workloads:lost", {}, log=str(log)))
+    assert "Traceback" in log.read_text()
+
+
 def test_the_anchor_is_timed_again_in_every_group(present, monkeypatch):
     monkeypatch.setattr("tf_distilbert.benchmark.timing.available_memory", lambda: 0)
     lines = []

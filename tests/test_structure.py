@@ -17,6 +17,8 @@ LAYERS = (
     ("benchmark.step",),
     ("benchmark.timing", "benchmark.matrix_peak", "benchmark.report", "benchmark.onnx_models"),
     ("benchmark.our_models", "benchmark.torch_models", "benchmark.exported_models"),
+    ("benchmark.jax_run", "benchmark.torch_run"),
+    ("benchmark.torch_bert", "benchmark.device_products"),
     ("benchmark.keras_nlp_steps",),
     ("benchmark.worker_process", "benchmark.input_workloads", "benchmark.vocabulary_losses"),
     ("benchmark.competitor", "benchmark.worker", "benchmark.flops", "benchmark.batch"),

@@ -22,6 +22,7 @@ class Competitor:
         needs: packages that it imports and that may be missing.
         facts: what the table and the JSON file say of it besides what is measured.
         environment: variables of that process.
+        log: file to which what that process prints is added; nowhere by default.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Competitor:
     needs: tuple[str, ...] = ()
     facts: dict[str, Any] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
+    log: str | None = None
 
     @property
     def missing(self) -> list[str]:

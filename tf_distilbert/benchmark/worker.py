@@ -9,6 +9,7 @@ import json
 import os
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -26,6 +27,7 @@ def main() -> None:
         try:
             answer = {"result": _answer(json.loads(line), cases)}
         except Exception as error:
+            traceback.print_exc()  # for the log, if there is one
             reason = next(iter(str(error).splitlines()), "")
             answer = {"error": f"{type(error).__name__}: {reason}"[:300]}
         print(json.dumps(answer), file=answers, flush=True)

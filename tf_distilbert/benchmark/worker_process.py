@@ -23,14 +23,15 @@ class WorkerProcess:
     """
 
     def __init__(self, competitor: Competitor) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tf_distilbert.benchmark.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            env={**os.environ, **competitor.environment},
-        )
+        with open(competitor.log or os.devnull, "a") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tf_distilbert.benchmark.worker"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                env={**os.environ, **competitor.environment},
+            )
         try:
             request = {"build": competitor.workload, "arguments": competitor.arguments}
             self.cases: list[str] = self._ask(request)["cases"]
