@@ -118,7 +118,8 @@ class StepModel(keras.Model):
         From and to a state that has the values of the groups' variables. It raises StopIteration at
         the end of the data.
         """
-        variables = [*(v for group in groups for v in group), *self.frozen_variables]
+        frozen_variables = self.frozen_variables  # once: it is a walk through all layers
+        variables = [*(v for group in groups for v in group), *frozen_variables]
 
         def of_values(
             state: list[list[Tensor]], frozen: list[Tensor], stop_requests: Tensor, batch: Any
@@ -144,7 +145,7 @@ class StepModel(keras.Model):
             of_values = jax.jit(of_values, donate_argnums=0)
 
         def of_iterator(state: tuple, iterator: Any) -> tuple[dict[str, Tensor], tuple]:
-            frozen = [variable.value for variable in self.frozen_variables]
+            frozen = [variable.value for variable in frozen_variables]
             stop_requests = self._stop_requests()
             for _ in range(self.steps_per_execution):
                 figures, state = of_values(list(state), frozen, stop_requests, next(iterator))
