@@ -41,8 +41,8 @@ LAYERS = (
     ("serving.service", "serving.token_windows"),
     ("serving.served_model",),
     ("train", "evaluation"),
-    ("run_loop",),
-    ("monitor", "run_directory", "run_data"),
+    ("run_loop", "masked_lm_data"),
+    ("monitor", "run_directory", "run_data", "training_data"),
     ("checkpoints", "damage_log", "logs", "provenance", "interruption"),
     ("distiller", "pretrainer"),
     ("trainer", "student", "model_folder", "keras_nlp_export"),
@@ -149,5 +149,6 @@ def test_every_package_is_installed():
 
 def test_configurations_stay_out_of_the_parts():
     entry_points = {"cli", "train", "quickstart", "run_loop", "run_data", "run_directory"}
+    entry_points.add("masked_lm_data")
     users = {module_name(p) for p in FILES if "config" in set(imports(p))}
     assert users <= entry_points

@@ -18,6 +18,7 @@ from tf_distilbert.data.records import Records
 from tf_distilbert.distiller import Distiller
 from tf_distilbert.logs import read_log
 from tf_distilbert.masked_language_model import MaskedLanguageModel
+from tf_distilbert.masked_lm_data import masked_lm_data
 from tf_distilbert.model_folder import load_model, save_model
 from tf_distilbert.pretrainer import MaskedLMPretrainer
 from tf_distilbert.provenance import write_provenance
@@ -64,7 +65,8 @@ def distill(config: DistillConfig, console: Console | None = None) -> Path:
             )
         del teacher  # the distiller may hold it in fewer bytes
         records, held_out = _load_data(config, student.tokenizer, run, strategy)
-        train_to_the_end(distiller, records, held_out, config, run, console)
+        data = masked_lm_data(distiller, records, held_out, config)
+        train_to_the_end(distiller, data, config.train, run, console)
         return _finish(student, config, run, strategy, console)
 
 
@@ -92,7 +94,8 @@ def pretrain(config: PretrainConfig, console: Console | None = None) -> Path:
             model = MaskedLanguageModel(architecture, tokenizer)
             _start_from_frequencies(model, records)
             trainer = MaskedLMPretrainer(model, **_splitting(config.train, strategy))
-        train_to_the_end(trainer, records, held_out, config, run, console)
+        data = masked_lm_data(trainer, records, held_out, config)
+        train_to_the_end(trainer, data, config.train, run, console)
         return _finish(model, config, run, strategy, console)
 
 
