@@ -43,7 +43,7 @@ class TaskBatches:
         def make(number: np.ndarray) -> list[np.ndarray]:
             step, part = divmod(int(number), len(parts))
             indices = self.indices(step)
-            length = bucket_of(int(self.rows.lengths[indices].max()))
+            length = self._length(indices)
             first = (parts.start + part) * size
             inputs, targets, weights = self.rows.batch(indices[first : first + size], length)
             return [*inputs.values(), targets, weights]
@@ -72,18 +72,20 @@ class TaskBatches:
             function: from inputs to an array [B, ...].
 
         Returns:
-            What it gave for each row, in the order of the rows; what belongs to tokens is as long as
-            the row's batch.
+            What it gave for each row, in the order of the rows; what belongs to tokens is as long
+            as those of the row's batch.
         """
         found: list[Any] = [None] * len(self.rows)
         for step in range(self.steps_per_epoch):
             indices = self.indices(step)
-            length = bucket_of(int(self.rows.lengths[indices].max()))
-            inputs, _, _ = self.rows.batch(indices, length)
+            inputs, _, _ = self.rows.batch(indices, self._length(indices))
             for index, value in zip(indices, np.asarray(function(inputs)), strict=True):
                 if index >= 0:
                     found[index] = value
         return found
+
+    def _length(self, indices: np.ndarray) -> int:
+        return bucket_of(int(self.rows.lengths[indices[indices >= 0]].max()))
 
     def _make_order(self, epoch: int) -> np.ndarray:
         filled = np.full(self.steps_per_epoch * self.batch_size, -1)
