@@ -41,7 +41,7 @@ LAYERS = (
     ("serving.service", "serving.token_windows"),
     ("serving.served_model",),
     ("train", "evaluation"),
-    ("run_loop", "masked_lm_data"),
+    ("run_loop", "masked_lm_data", "job"),
     ("monitor", "run_directory", "run_data", "training_data"),
     ("checkpoints", "damage_log", "logs", "provenance", "interruption"),
     ("distiller", "pretrainer"),
@@ -149,6 +149,6 @@ def test_every_package_is_installed():
 
 def test_configurations_stay_out_of_the_parts():
     entry_points = {"cli", "train", "quickstart", "run_loop", "run_data", "run_directory"}
-    entry_points.add("masked_lm_data")
+    entry_points |= {"job", "masked_lm_data"}
     users = {module_name(p) for p in FILES if "config" in set(imports(p))}
     assert users <= entry_points
