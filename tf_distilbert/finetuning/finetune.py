@@ -1,0 +1,94 @@
+"""Fine-tuning: from a model that has read much to one that does a task."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from rich.console import Console
+
+from tf_distilbert import runtime
+from tf_distilbert.atomic_writes import write_atomically
+from tf_distilbert.finetuning.encoded_split import EncodedSplit, encode_split, reads_segments
+from tf_distilbert.finetuning.finetune_config import FinetuneConfig
+from tf_distilbert.finetuning.start_model import load_teacher, start_model
+from tf_distilbert.finetuning.task import find_task, read_split, with_labels
+from tf_distilbert.finetuning.task_data import task_data
+from tf_distilbert.finetuning.task_prediction import predict_split
+from tf_distilbert.finetuning.task_trainer import TaskTrainer
+from tf_distilbert.job import Job
+from tf_distilbert.run_loop import train_to_the_end
+from tf_distilbert.strategy import explain_lost_workers, is_chief
+
+SCORES_FILE = "scores.json"
+
+
+@runtime.kept_precision()
+def finetune(config: FinetuneConfig, console: Console | None = None) -> dict[str, dict[str, float]]:
+    """Fine-tune a model on a task, with a teacher or without, and measure it.
+
+    The run directory gets what `distill` writes (resolved configuration, log, checkpoints, model),
+    and ``scores.json``.
+
+    Args:
+        config: everything; see `FinetuneConfig`.
+        console: where progress is shown, by default stderr.
+
+    Returns:
+        For each validation split of the task its metrics, and ``score``, the mean of the main ones.
+
+    Raises:
+        UserError: task, data, model, teacher, settings or output are at fault; or the loss is not
+            finite.
+        Interrupted: a signal came; everything is saved.
+    """
+    task = find_task(config.task, columns=asdict(config.columns))
+    task = with_labels(task, config.data)
+    job = Job.open(config, console)
+    with explain_lost_workers(job.strategy):
+        warn = _warn(job.console)
+        names = ("train", *task.validation_splits)
+        examples = {name: read_split(task, config.data, name, warn) for name in names}
+        with job.strategy.scope():
+            teacher = load_teacher(config.teacher, task.kind) if config.teacher else None
+            model = start_model(config.model, task.kind, task.labels, config.head_dropout)
+            trainer = TaskTrainer(model, teacher, **job.splitting, **asdict(config.loss))
+        splits = job.load(lambda _: _encode(config, task, examples, model, teacher))
+        del teacher  # the trainer may hold it in fewer bytes
+        data = task_data(trainer, splits["train"], splits[names[1]], config.train)
+        train_to_the_end(trainer, data, config.train, job.run, job.console)
+        job.finish(model, "finetune")
+        scores = {
+            name: measure(model, splits[name], config.train.validation_batch_size)
+            for name in task.validation_splits
+        }
+        if is_chief(job.strategy):
+            content = json.dumps(scores, indent=2) + "\n"
+            write_atomically(job.run.path / SCORES_FILE, content.encode())
+        return scores
+
+
+def measure(model: Any, split: EncodedSplit, batch_size: int) -> dict[str, float]:
+    """Predict a split and score it: the metrics of the task, and ``score``."""
+    scores = predict_split(model, split, batch_size).scores()
+    return {"score": split.task.main_score(scores), **scores}
+
+
+def _encode(
+    config: FinetuneConfig, task: Any, examples: dict[str, Sequence], model: Any, teacher: Any
+) -> dict[str, EncodedSplit]:
+    return {
+        name: encode_split(
+            task,
+            found,
+            model,
+            segments=reads_segments(model, teacher),
+            max_length=config.max_length,
+            stride=config.doc_stride,
+        )
+        for name, found in examples.items()
+    }
+
+
+def _warn(console: Console) -> Any:
+    return lambda line: console.print(line, markup=False, soft_wrap=True)
