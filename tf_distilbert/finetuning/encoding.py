@@ -57,7 +57,7 @@ def encode_words(
 ) -> TaskRows:
     """Encode sentences of labelled words: a word's label is that of its first token.
 
-    Words beyond `max_length`, and words without a token, are not counted.
+    Words beyond `max_length` are not counted.
     """
     words = [word for example in examples for word in example.words]
     tokens = iter(tokenizer.tokenize(words).to_list())
@@ -66,7 +66,7 @@ def encode_words(
         labels = example.labels or (0,) * len(example.words)
         token_ids, targets = [], []
         for label in labels:
-            pieces = next(tokens)
+            pieces = next(tokens) or [tokenizer.unknown_id]  # of a word of spaces alone
             token_ids += pieces
             targets += [label, *[IGNORED] * (len(pieces) - 1)][: len(pieces)]
         room = max_length - SPECIAL_TOKENS

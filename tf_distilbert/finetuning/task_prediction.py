@@ -53,7 +53,7 @@ def predict_split(
     if kind == "question_answering":
         return _answers(split, logits, null_threshold)
     if kind == "token_classification":
-        return Predictions(split, [_labels(*pair) for pair in zip(split.rows.rows, logits)])
+        return Predictions(split, _labels(split, logits))
     values = np.stack(logits).astype("float64")
     return Predictions(split, values[:, 0] if kind == "regression" else values.argmax(-1))
 
@@ -62,9 +62,15 @@ def _of_model(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {name: array for name, array in inputs.items() if name != "answer_mask"}
 
 
-def _labels(row: Any, logits: np.ndarray) -> list[int]:
-    """Give a class for each word that has a token in the row."""
-    return logits[: len(row.target)].argmax(-1)[row.target != IGNORED].tolist()
+def _labels(split: EncodedSplit, logits: list[np.ndarray]) -> list[list[int]]:
+    """Give a class for each word: of those that did not fit into the row, the one for none."""
+    labels = split.task.labels
+    none = labels.index("O") if "O" in labels else 0
+    found = []
+    for example, row, of_row in zip(split.examples, split.rows.rows, logits, strict=True):
+        seen = of_row[: len(row.target)].argmax(-1)[row.target != IGNORED].tolist()
+        found.append(seen + [none] * (len(example.words) - len(seen)))
+    return found
 
 
 def _answers(split: EncodedSplit, logits: list[np.ndarray], null_threshold: float) -> Predictions:
