@@ -3,16 +3,17 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
 
 from rich.console import Console
 
 from tf_distilbert import runtime
 from tf_distilbert.atomic_writes import write_atomically
+from tf_distilbert.encoder_model import EncoderModel
 from tf_distilbert.finetuning.encoded_split import EncodedSplit, encode_split, reads_segments
+from tf_distilbert.finetuning.example import Example
 from tf_distilbert.finetuning.finetune_config import FinetuneConfig
 from tf_distilbert.finetuning.start_model import load_teacher, start_model
-from tf_distilbert.finetuning.task import find_task, read_split, with_labels
+from tf_distilbert.finetuning.task import Task, find_task, read_split, with_labels
 from tf_distilbert.finetuning.task_data import task_data
 from tf_distilbert.finetuning.task_prediction import predict_split
 from tf_distilbert.finetuning.task_trainer import TaskTrainer
@@ -53,7 +54,8 @@ def finetune(config: FinetuneConfig, console: Console | None = None) -> dict[str
             teacher = load_teacher(config.teacher, task.kind) if config.teacher else None
             model = start_model(config.model, task.kind, task.labels, config.head_dropout)
             trainer = TaskTrainer(model, teacher, **job.splitting, **asdict(config.loss))
-        splits = job.load(lambda _: _encode(config, task, examples, model, teacher))
+        segments = reads_segments(model, teacher)
+        splits = job.load(lambda _: _encode(config, task, examples, model, segments))
         del teacher  # the trainer may hold it in fewer bytes
         data = task_data(trainer, splits["train"], splits[names[1]], config.train)
         train_to_the_end(trainer, data, config.train, job.run, job.console)
@@ -68,27 +70,25 @@ def finetune(config: FinetuneConfig, console: Console | None = None) -> dict[str
         return scores
 
 
-def measure(model: Any, split: EncodedSplit, batch_size: int) -> dict[str, float]:
+def measure(model: EncoderModel, split: EncodedSplit, batch_size: int) -> dict[str, float]:
     """Predict a split and score it: the metrics of the task, and ``score``."""
     scores = predict_split(model, split, batch_size).scores()
     return {"score": split.task.main_score(scores), **scores}
 
 
 def _encode(
-    config: FinetuneConfig, task: Any, examples: dict[str, Sequence], model: Any, teacher: Any
+    config: FinetuneConfig,
+    task: Task,
+    examples: Mapping[str, Sequence[Example]],
+    model: EncoderModel,
+    segments: bool,
 ) -> dict[str, EncodedSplit]:
+    options = {"max_length": config.max_length, "stride": config.doc_stride}
     return {
-        name: encode_split(
-            task,
-            found,
-            model,
-            segments=reads_segments(model, teacher),
-            max_length=config.max_length,
-            stride=config.doc_stride,
-        )
+        name: encode_split(task, found, model, segments=segments, **options)
         for name, found in examples.items()
     }
 
 
-def _warn(console: Console) -> Any:
-    return lambda line: console.print(line, markup=False, soft_wrap=True)
+def _warn(console: Console) -> Callable[[str], None]:
+    return partial(console.print, markup=False, soft_wrap=True)

@@ -44,11 +44,12 @@ class TaskLossConfig:
 class ColumnsConfig:
     """The columns of one's own files; see `find_task`."""
 
-    text: str = "text"
-    text_pair: str = "text_pair"
-    label: str = "label"
-    words: str = "words"
-    labels: str = "labels"
+    text: str | None = None
+    text_pair: str | None = None
+    label: str | None = None
+    words: str | None = None
+    labels: str | None = None
+    id: str | None = None
 
 
 @dataclass(frozen=True)
