@@ -1,8 +1,9 @@
 """Fine-tuning: from a model that has read much to one that does a task."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 
 from rich.console import Console
 
