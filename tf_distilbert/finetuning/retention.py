@@ -1,0 +1,102 @@
+"""What a student keeps of its teacher on tasks: many fine-tunings, one table."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from pathlib import Path
+
+from rich.console import Console
+
+from tf_distilbert.errors import UserError
+from tf_distilbert.finetuning.data_folder import find_folder
+from tf_distilbert.finetuning.finetune_config import FinetuneConfig
+from tf_distilbert.finetuning.task import TFDS, find_task
+from tf_distilbert.finetuning.trial import Trial
+
+
+@dataclass(frozen=True)
+class RetentionPlan:
+    """Which models are fine-tuned on which tasks, and how.
+
+    Attributes:
+        models: name to folder; the teacher first, then the student, then others.
+        tasks: names.
+        data: folders that the tasks' folders are in, or ``tfds``.
+        output: everything is remembered here.
+        seeds: how many fine-tunings a model and task, with the seeds 1, 2, ...
+        learning_rates: of several the best is chosen, for each model and task, by a fine-tuning
+            on nine tenths of the training split that is scored on the tenth.
+        settings: what is the same in all, but `model`, `task`, `data`, `output`.
+    """
+
+    models: Mapping[str, str]
+    tasks: Sequence[str]
+    data: Sequence[str]
+    output: Path
+    seeds: int
+    learning_rates: Sequence[float]
+    settings: FinetuneConfig
+
+    def __post_init__(self) -> None:
+        if self.seeds < 1 or not self.tasks or not self.learning_rates:
+            raise UserError("give one seed, task and learning rate or more")
+
+    def scores(self, console: Console) -> dict[str, dict[str, list[float]]]:
+        """Fine-tune everything that has not been yet.
+
+        Returns:
+            Model to task to the scores, one a seed.
+
+        Raises:
+            UserError: as `finetune`.
+            Interrupted: as `finetune`; called again, it goes on.
+        """
+        found: dict[str, dict[str, list[float]]] = {name: {} for name in self.models}
+        # Task by task: what is known of one can be compared early.
+        for task, model in product(self.tasks, self.models):
+            rate = self._best_rate(model, task, console)
+            trials = [self._trial(model, task, rate, seed) for seed in self._seeds]
+            found[model][find_task(task).name] = [trial.score(console) for trial in trials]
+        return found
+
+    @property
+    def _seeds(self) -> range:
+        return range(1, self.seeds + 1)
+
+    def _best_rate(self, model: str, task: str, console: Console) -> float:
+        if len(self.learning_rates) == 1:
+            return self.learning_rates[0]
+        searches = {
+            rate: self._trial(model, task, rate, 1, validation_share=0.1)
+            for rate in self.learning_rates
+        }
+        return max(searches, key=lambda rate: searches[rate].score(console))
+
+    def _trial(
+        self, model: str, task: str, rate: float, seed: int, validation_share: float | None = None
+    ) -> Trial:
+        name = find_task(task).name
+        kind = "search" if validation_share else "runs"
+        folder = self.output / kind / model.replace(" ", "-") / name / f"{rate:g}" / f"seed-{seed}"
+        config = replace(
+            self.settings,
+            task=name,
+            model=self.models[model],
+            data=self._data_of(name),
+            output=str(folder),
+            validation_share=validation_share,
+            train=replace(self.settings.train, learning_rate=rate, seed=seed),
+        )
+        return Trial(model, config)
+
+    def _data_of(self, task: str) -> str:
+        """Find the first folder that has the task's."""
+        problems = []
+        for place in self.data:
+            if place == TFDS:
+                return place
+            try:
+                return str(find_folder(find_task(task), Path(place)))
+            except UserError as error:
+                problems.append(str(error))
+        raise UserError(problems[0])
