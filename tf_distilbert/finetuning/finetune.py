@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 
+import numpy as np
 from rich.console import Console
 
 from tf_distilbert import runtime
@@ -48,9 +49,7 @@ def finetune(config: FinetuneConfig, console: Console | None = None) -> dict[str
     task = with_labels(task, config.data)
     job = Job.open(config, console)
     with explain_lost_workers(job.strategy):
-        warn = _warn(job.console)
-        names = ("train", *task.validation_splits)
-        examples = {name: read_split(task, config.data, name, warn) for name in names}
+        examples = _read(config, task, _warn(job.console))
         with job.strategy.scope():
             teacher = load_teacher(config.teacher, task.kind) if config.teacher else None
             model = start_model(config.model, task.kind, task.labels, config.head_dropout)
@@ -58,12 +57,13 @@ def finetune(config: FinetuneConfig, console: Console | None = None) -> dict[str
         segments = reads_segments(model, teacher)
         splits = job.load(lambda _: _encode(config, task, examples, model, segments))
         del teacher  # the trainer may hold it in fewer bytes
-        data = task_data(trainer, splits["train"], splits[names[1]], config.train)
+        held_out = [name for name in splits if name != "train"]
+        data = task_data(trainer, splits["train"], splits[held_out[0]], config.train)
         train_to_the_end(trainer, data, config.train, job.run, job.console)
         job.finish(model, "finetune")
         scores = {
             name: measure(model, splits[name], config.train.validation_batch_size)
-            for name in task.validation_splits
+            for name in held_out
         }
         if is_chief(job.strategy):
             content = json.dumps(scores, indent=2) + "\n"
@@ -75,6 +75,23 @@ def measure(model: EncoderModel, split: EncodedSplit, batch_size: int) -> dict[s
     """Predict a split and score it: the metrics of the task, and ``score``."""
     scores = predict_split(model, split, batch_size).scores()
     return {"score": split.task.main_score(scores), **scores}
+
+
+def _read(
+    config: FinetuneConfig, task: Task, warn: Callable[[str], None]
+) -> dict[str, Sequence[Example]]:
+    """Read what is learnt from, and what is measured on."""
+    train = read_split(task, config.data, "train", warn)
+    if not config.validation_share:
+        splits = {
+            name: read_split(task, config.data, name, warn) for name in task.validation_splits
+        }
+        return {"train": train, **splits}
+    count = max(1, round(config.validation_share * len(train)))
+    # The same rows for all seeds and models.
+    order = np.random.default_rng(0).permutation(len(train))
+    held_out, kept = ([train[i] for i in np.sort(part)] for part in np.split(order, [count]))
+    return {"train": kept, "held_out": held_out}
 
 
 def _encode(

@@ -66,6 +66,8 @@ class FinetuneConfig:
         max_length: tokens of a row; by default 128, of questions 384, of IMDb 512, but no more than
             the model has positions.
         doc_stride: of questions: tokens from one window of a long text to the next.
+        validation_share: hold back this share of the training split and measure on it, in the
+            place of the validation splits.
         head_dropout: before the output; by default the model's own.
     """
 
@@ -76,6 +78,7 @@ class FinetuneConfig:
     teacher: str | None = None
     max_length: int | None = None
     doc_stride: int = 128
+    validation_share: float | None = None
     head_dropout: float | None = None
     columns: ColumnsConfig = field(default_factory=ColumnsConfig)
     loss: TaskLossConfig = field(default_factory=TaskLossConfig)
@@ -84,5 +87,7 @@ class FinetuneConfig:
     def __post_init__(self) -> None:
         if self.max_length is not None and self.max_length < 8:
             raise UserError(f"max_length is {self.max_length}; give 8 or more")
+        if self.validation_share is not None and not 0 < self.validation_share < 1:
+            raise UserError(f"validation_share is {self.validation_share}; it must be in (0, 1)")
         if self.doc_stride < 1:
             raise UserError(f"doc_stride is {self.doc_stride}; give 1 or more")

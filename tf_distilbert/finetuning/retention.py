@@ -1,17 +1,26 @@
 """What a student keeps of its teacher on tasks: many fine-tunings, one table."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
+from tf_distilbert.atomic_writes import write_atomically
+from tf_distilbert.config import DistillConfig
 from tf_distilbert.errors import UserError
+from tf_distilbert.finetuning.ablation import WHOLE, distil_variants
 from tf_distilbert.finetuning.data_folder import find_folder
 from tf_distilbert.finetuning.finetune_config import FinetuneConfig
+from tf_distilbert.finetuning.model_facts import measure_models
+from tf_distilbert.finetuning.retention_plot import check_matplotlib, draw_retention
+from tf_distilbert.finetuning.retention_table import as_markdown, summarise
 from tf_distilbert.finetuning.task import TFDS, find_task
 from tf_distilbert.finetuning.trial import Trial
+from tf_distilbert.model_folder import written_task
 
 
 @dataclass(frozen=True)
@@ -40,6 +49,17 @@ class RetentionPlan:
     def __post_init__(self) -> None:
         if self.seeds < 1 or not self.tasks or not self.learning_rates:
             raise UserError("give one seed, task and learning rate or more")
+
+    def check(self) -> None:
+        """See that tasks, data and models are there.
+
+        Raises:
+            UserError: one is not.
+        """
+        for task in self.tasks:
+            self._data_of(find_task(task).name)
+        for path in self.models.values():
+            written_task(path)
 
     def scores(self, console: Console) -> dict[str, dict[str, list[float]]]:
         """Fine-tune everything that has not been yet.
@@ -100,3 +120,57 @@ class RetentionPlan:
             except UserError as error:
                 problems.append(str(error))
         raise UserError(problems[0])
+
+
+def retention(
+    teacher: str,
+    student: str,
+    tasks: Sequence[str],
+    data: Sequence[str],
+    output: str | Path,
+    *,
+    seeds: int = 5,
+    learning_rates: Sequence[float] = (3e-5,),
+    settings: FinetuneConfig | None = None,
+    ablation: DistillConfig | None = None,
+    console: Console | None = None,
+) -> dict[str, Any]:
+    """Fine-tune teacher and student on tasks, and write what the student keeps.
+
+    The output gets ``retention.md``, ``retention.json`` and ``retention.png``. What a stopped call
+    has finished is not made again.
+
+    Args:
+        teacher, student: folders of pre-trained models.
+        tasks: names; see `find_task`.
+        data: folders that the tasks' folders are in, or ``tfds``.
+        output: everything is remembered here.
+        seeds, learning_rates: see `RetentionPlan`.
+        settings: of all fine-tunings, but what differs between them.
+        ablation: distil the variants of `VARIANTS` from this configuration, and add them.
+        console: where progress is shown, by default stderr.
+
+    Returns:
+        What ``retention.json`` holds; see `summarise`.
+
+    Raises:
+        UserError: a model, a task, its data or settings are at fault.
+        Interrupted: a signal came; the same call goes on.
+    """
+    check_matplotlib()
+    output, console = Path(output), console or Console(stderr=True)
+    models = {"teacher": teacher, "student": student}
+    base = FinetuneConfig(task="", model="", data="", output="") if settings is None else settings
+    # What is missing is to be said now, not after hours.
+    plan = RetentionPlan(models, tasks, data, output, seeds, learning_rates, base)
+    plan.check()
+    if ablation is not None:
+        variants = distil_variants(ablation, output / "students", console)
+        models |= {name: str(folder) for name, folder in variants.items()}
+    scores = plan.scores(console)
+    summary = summarise(scores, measure_models(models))
+    write_atomically(output / "retention.json", (json.dumps(summary, indent=2) + "\n").encode())
+    text = as_markdown(summary, WHOLE if ablation else None)
+    write_atomically(output / "retention.md", text.encode())
+    draw_retention(summary, output / "retention.png")
+    return summary

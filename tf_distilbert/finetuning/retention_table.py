@@ -66,7 +66,7 @@ def as_markdown(summary: Mapping[str, Any], differences_to: str | None = None) -
     ]
     for name, model in models.items():
         cells = [
-            f"{t['median']:.1f} ({t['lowest']:.1f}–{t['highest']:.1f})"
+            f"{t['median']:.1f} ({t['lowest']:.1f}-{t['highest']:.1f})"
             for t in model["tasks"].values()
         ]
         size, time = model.get("parameters"), model.get("milliseconds")
@@ -78,7 +78,7 @@ def as_markdown(summary: Mapping[str, Any], differences_to: str | None = None) -
     for name in others:
         model = models[name]
         shares = [model["retention"], *(t["retention"] for t in model["tasks"].values())]
-        lines.append(_row([name, *("–" if s is None else f"{100 * s:.1f} %" for s in shares)]))
+        lines.append(_row([name, *("-" if s is None else f"{100 * s:.1f} %" for s in shares)]))
     if differences_to:
         lines += ["", f"Difference of the score to that of {differences_to}:", ""]
         lines += [_row(["variant", "score", "difference"]), _row(["---"] * 3)]
