@@ -1,1 +1,1 @@
-"""Fine-tuning on tasks, and what a student keeps of its teacher there."""
+"""Downstream tasks: their data, metrics and predictions."""
