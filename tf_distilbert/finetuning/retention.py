@@ -110,16 +110,11 @@ class RetentionPlan:
         return Trial(model, config)
 
     def _data_of(self, task: str) -> str:
-        """Find the first folder that has the task's."""
-        problems = []
-        for place in self.data:
-            if place == TFDS:
-                return place
-            try:
-                return str(find_folder(find_task(task), Path(place)))
-            except UserError as error:
-                problems.append(str(error))
-        raise UserError(problems[0])
+        """Find the place that has the task's own folder, or else take the first one."""
+        folders = find_task(task).folders
+        having = [p for p in self.data if any((Path(p) / name).is_dir() for name in folders)]
+        place = next(iter(having), self.data[0])
+        return place if place == TFDS else str(find_folder(find_task(task), Path(place)))
 
 
 def retention(
