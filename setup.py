@@ -25,6 +25,8 @@ SERVING = ["tensorflow-serving-api>=2.20,<2.22"]
 BEAM = ["apache-beam>=2.77"]
 # The other backend of the training core; jax[cuda12] and jax[tpu] bring what a device needs.
 JAX = ["jax>=0.8"]
+# Pictures of results.
+REPORT = ["matplotlib>=3.8"]
 # MeCab and the two dictionaries that Japanese BERTs were trained with.
 JAPANESE = ["fugashi>=1.3", "ipadic>=1.0", "unidic-lite>=1.0"]
 
@@ -84,6 +86,7 @@ setup(
         "serving": SERVING,
         "beam": BEAM,
         "jax": JAX,
+        "report": REPORT,
     },
     entry_points={"console_scripts": ["tf-distilbert = tf_distilbert.cli:main"]},
 )

@@ -196,6 +196,42 @@ def _evaluate_task(options: argparse.Namespace) -> None:
     _write_json(options.json, scores)
 
 
+def _retention(options: argparse.Namespace) -> None:
+    from tf_distilbert.config import DistillConfig
+    from tf_distilbert.config_file import load_config, parse_config, with_overrides
+    from tf_distilbert.finetuning.finetune_config import FinetuneConfig
+
+    values = with_overrides({}, options.overrides)
+    # What differs between the fine-tunings is filled in there.
+    settings = parse_config(FinetuneConfig, values | dict.fromkeys(_OF_A_TRIAL, ""))
+    ablation = options.ablation and load_config(DistillConfig, options.ablation)
+    _start(settings.train.backend)
+    from tf_distilbert.finetuning.retention import retention
+
+    retention(
+        options.teacher,
+        options.student,
+        options.tasks.split(","),
+        options.data,
+        options.output,
+        seeds=options.seeds,
+        learning_rates=_numbers("--learning-rates", options.learning_rates),
+        settings=settings,
+        ablation=ablation,
+    )
+    print((Path(options.output) / "retention.md").read_text("utf-8"))
+
+
+_OF_A_TRIAL = ("task", "model", "data", "output")
+
+
+def _numbers(option: str, text: str) -> list[float]:
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise UserError(f"{option} is {text!r}; give numbers with commas between") from None
+
+
 def _print_scores(scores: dict[str, dict[str, float]]) -> None:
     for split, figures in scores.items():
         for name, value in figures.items():
@@ -274,6 +310,7 @@ _VERBS = {
     "prepare": _prepare,
     "finetune": _finetune,
     "evaluate": _evaluate,
+    "retention": _retention,
     "export": _export,
     "predict": _predict,
     "benchmark": _benchmark,

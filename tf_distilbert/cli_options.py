@@ -128,6 +128,28 @@ def _parser() -> argparse.ArgumentParser:
         "--seed", type=int, default=0, metavar="N", help="of the masks; default: %(default)s"
     )
 
+    verb = _verb(verbs, "retention", "fine-tune teacher and student on tasks, and compare them")
+    verb.add_argument("--teacher", required=True, metavar="DIR", help="a pre-trained model")
+    verb.add_argument("--student", required=True, metavar="DIR", help="what was distilled from it")
+    verb.add_argument("--tasks", required=True, metavar="A,B,...", help="sst2,mrpc,...")
+    verb.add_argument(
+        "--data", required=True, nargs="+", metavar="DIR", help="the tasks' folders, or tfds"
+    )
+    verb.add_argument("--output", required=True, metavar="DIR", help="everything is kept here")
+    verb.add_argument(
+        "--seeds", type=int, default=5, metavar="N", help="a model and task; default: %(default)s"
+    )
+    verb.add_argument(
+        "--learning-rates",
+        default="3e-5",
+        metavar="A,B,...",
+        help="of several the best is chosen on a tenth of the training data; default: %(default)s",
+    )
+    verb.add_argument(
+        "--ablation", metavar="CONFIG", help="distil the variants of this recipe, and add them"
+    )
+    _add_overrides(verb, "of every fine-tuning: train.epochs=2 max_length=64")
+
     verb = _verb(verbs, "export", "write a model for servers, phones, other runtimes")
     _add_model(verb)
     verb.add_argument("--format", required=True, help=f"one of {', '.join(FORMATS)}")
