@@ -37,6 +37,15 @@ LAYERS = (
         *("serving.masked_lm", "serving.classification", "serving.embedding"),
         *("serving.question_answering", "serving.token_classification"),
     ),
+    ("finetuning.retention",),
+    ("finetuning.trial", "finetuning.ablation", "finetuning.model_facts"),
+    ("finetuning.retention_table", "finetuning.retention_plot"),
+    ("finetuning.finetune", "finetuning.task_evaluation"),
+    ("finetuning.task_data", "finetuning.start_model"),
+    ("finetuning.task_prediction",),
+    ("finetuning.encoded_split", "finetuning.task_batches", "finetuning.finetune_config"),
+    ("finetuning.encoding", "finetuning.task_trainer"),
+    ("finetuning.task_rows",),
     ("finetuning.task",),
     ("finetuning.splits", "finetuning.scores", "finetuning.submissions", "finetuning.answers"),
     (
@@ -159,6 +168,7 @@ def test_every_package_is_installed():
 
 def test_configurations_stay_out_of_the_parts():
     entry_points = {"cli", "train", "quickstart", "run_loop", "run_data", "run_directory"}
-    entry_points |= {"job", "masked_lm_data"}
+    entry_points |= {"job", "masked_lm_data", "finetuning.ablation", "finetuning.finetune_config"}
+    entry_points |= {"finetuning.retention", "finetuning.task_data"}
     users = {module_name(p) for p in FILES if "config" in set(imports(p))}
     assert users <= entry_points
