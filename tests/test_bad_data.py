@@ -174,6 +174,7 @@ def test_a_damaged_record_stops_the_training(refused, config, records, tmp_path)
     assert not (tmp_path / "run" / "model").exists()
 
 
+@pytest.mark.slow
 def test_a_damaged_shard_is_skipped_and_the_run_goes_on(refused, config, tmp_path):
     """With text, too: its records are prepared once, and may have been damaged since."""
     options = ("distill", config, "data.validation_share=0.1")

@@ -217,6 +217,7 @@ def test_the_machine_is_described():
 # The kinds, from the command line down.
 
 
+@pytest.mark.slow
 def test_step_prints_a_table_and_writes_everything(tmp_path, capsys):
     path = tmp_path / "step.json"
     names = ["ours-float32-masked", "keras-nlp-bfloat16"]

@@ -145,15 +145,10 @@ def trainers():
     yield MaskedLMPretrainer(tiny.model(vocabulary_size=len(VOCABULARY), max_positions=LENGTH))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("packing", "jit_compile", "precision"),
-    [
-        (True, False, "float32"),
-        *(
-            pytest.param(*options, marks=pytest.mark.slow)
-            for options in ((False, False, "float32"), (False, True, "mixed_bfloat16"))
-        ),
-    ],
+    [(False, False, "float32"), (True, False, "float32"), (False, True, "mixed_bfloat16")],
 )
 def test_a_batch_of_empty_rows_does_nothing(tmp_path, packing, jit_compile, precision):
     keras.config.set_dtype_policy(precision)

@@ -86,8 +86,8 @@ def interrupted_at(monkeypatch, method, step, number):
         ("SIGTERM", 143, "on_train_batch_begin", 1),  # in a step: the second is finished
         ("SIGINT", 130, "report", 4),  # between two steps
         # In a validation, which is made again.
-        ("SIGTERM", 143, "on_test_batch_end", 3),
         pytest.param("SIGTERM", 143, "on_test_batch_end", 0, marks=pytest.mark.slow),
+        pytest.param("SIGTERM", 143, "on_test_batch_end", 3, marks=pytest.mark.slow),
     ],
 )
 def test_a_signal_ends_the_run_after_its_step(

@@ -21,7 +21,7 @@ def of_jax(tmp_path_factory):
     path = tmp_path_factory.mktemp("jax") / "results.npz"
     program = Path(backend_scenarios.__file__)
     environment = {**os.environ, "KERAS_BACKEND": "jax", "CUDA_VISIBLE_DEVICES": "-1"}
-    subprocess.run([sys.executable, program, path], env=environment, check=True, timeout=900)
+    subprocess.run([sys.executable, program, path], env=environment, check=True, timeout=1800)
     with np.load(path) as results:
         return dict(results)
 
@@ -54,7 +54,7 @@ def test_bfloat16_differs_by_its_rounding_alone(of_jax):
         assert np.linalg.norm(found[name] - exact[name]) < 2 * allowed + 1e-3 * abs(exact[name][0])
 
 
-DEVICES = ("micro_batches_2", "micro_batches_4", "devices_1", "devices_8", "devices_4_by_2")
+DEVICES = ("micro_batches_4", "devices_1", "devices_8", "devices_4_by_2")
 
 
 @pytest.mark.parametrize("name", DEVICES)

@@ -32,6 +32,7 @@ def test_its_commands_parse(command):
         assert (ROOT / options.config).exists()
 
 
+@pytest.mark.slow
 def test_its_python_runs(tmp_path, monkeypatch):
     [script] = [block for language, block in BLOCKS if language == "python"]
     lines = [line for line in script.splitlines() if line.strip()]

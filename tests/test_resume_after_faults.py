@@ -84,10 +84,13 @@ class Trainer:
     """As much of a trainer as a checkpoint saves."""
 
     seed = 1
-    model_variables = saved_figures = ()
+    variables = saved_figures = ()
 
     class optimizer:
         variables = ()
+
+    def settle(self):
+        """All is there."""
 
 
 def test_damaged_checkpoints_push_no_good_one_out(tmp_path):

@@ -99,7 +99,7 @@ LAYERS = (
     ("atomic_writes",),
     ("config",),
     ("activation",),
-    ("attention", "compilation", "dropout"),
+    ("attention", "chunks", "compilation", "dropout"),
     ("prediction_requests",),
     ("architecture", "config_file", "assets", "sample.corpus", "json_file"),
     ("errors", "version"),

@@ -138,6 +138,7 @@ def test_overwrite_starts_again_and_leaves_what_is_not_the_runs(folder):
     assert (folder / "again" / "notes.txt").read_text() == "it diverged"
 
 
+@pytest.mark.slow
 def test_records_of_the_same_text_are_made_once(folder, finished):
     made = sorted(p.stat().st_mtime_ns for p in (folder / "finished-data").rglob("*.tfrecord"))
     run(folder, "finished", steps=1, resume="overwrite", validate_every=9)
@@ -145,6 +146,7 @@ def test_records_of_the_same_text_are_made_once(folder, finished):
     assert made == again and len(made) == 2
 
 
+@pytest.mark.slow
 def test_pretraining_from_scratch(folder):
     values = settings(folder, "pretrained", steps=200, learning_rate=1e-2)
     del values["teacher"]
@@ -159,6 +161,7 @@ def test_pretraining_from_scratch(folder):
     assert len(load_model(path).tokenizer.vocabulary) == 60
 
 
+@pytest.mark.slow
 def test_a_run_that_diverged_goes_on_from_what_is_good(folder):
     """The first update has rate 0, the second spoils the weights, the third shows it."""
     absurd = {"learning_rate": 1e30, "clip_norm": None}

@@ -60,4 +60,11 @@ class RunningMean(keras.metrics.Metric):
 
 
 def _variable(name: str) -> keras.Variable:
-    return keras.Variable(0.0, trainable=False, name=name, aggregation="only_first_replica")
+    return keras.Variable(
+        "zeros",  # not 0.0: JAX would take that for another type, and compile a second time
+        shape=(),
+        dtype="float32",
+        trainable=False,
+        name=name,
+        aggregation="only_first_replica",
+    )

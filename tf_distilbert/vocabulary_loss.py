@@ -4,9 +4,9 @@ The output projection, the losses and their gradients are computed chunk by chun
 The loss is one weighted sum, so what comes from above in the backward pass is one factor: the
 gradients are complete when the forward pass ends, and no logits are kept or computed again.
 
-It is written in `keras.ops`, except for two things that only TensorFlow has to be told: to compile
-what happens between the matrix products (without it, each operation is one more walk through a
-chunk of logits), and to begin no chunk before the last is done (it would hold several at once).
+It is written in `keras.ops`, except for what backends have to be told apart: TensorFlow is to
+compile what happens between the matrix products (without it, each operation is one more walk
+through a chunk of logits); and see `chunks`.
 
 Dimensions: N tokens, D hidden size (the models' may differ), V vocabulary, C tokens in a chunk.
 """
@@ -15,10 +15,10 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
-import keras
 from keras import KerasTensor as Tensor
 from keras import ops, tree
 
+from tf_distilbert.chunks import computes_in_blocks, read, repeat
 from tf_distilbert.compilation import compiled
 
 # Each chunk adds to the whole gradient of the table. With 512 tokens, that takes 1 % of the time in
@@ -26,47 +26,6 @@ from tf_distilbert.compilation import compiled
 CHUNK_SIZE = 512
 # Tokens whose losses are computed at a time within a chunk, on a processor.
 BLOCK_SIZE = 8
-
-if keras.backend.backend() == "tensorflow":
-    import tensorflow as tf
-
-    _read = tf.convert_to_tensor  # Keras's own gives variables as they are
-
-    def _repeat(times: int | Tensor, function: Callable, state: Callable[[bool], tuple]) -> tuple:
-        """Apply a function of (i, state), one call after the other.
-
-        The state to begin with is asked for with or without the zeros that are only added to.
-        """
-        if not isinstance(times, int):  # the number of tokens is not known yet
-            return tf.while_loop(
-                lambda i, _: i < times,
-                lambda i, state: (i + 1, function(i, state)),
-                (0, state(True)),
-                parallel_iterations=1,
-            )[1]
-        # Such a loop holds two tables more than calls in a row.
-        state = state(times == 0)
-        for i in range(times):
-            with tf.control_dependencies([t for t in tree.flatten(state) if t is not None]):
-                state = function(tf.constant(i), state)
-        return state
-
-    def _in_blocks() -> bool:
-        """Whether the device computes a chunk's losses few tokens at a time."""
-        return not tf.config.list_physical_devices("GPU")
-
-else:
-    import jax
-
-    _read = ops.convert_to_tensor
-
-    def _in_blocks() -> bool:
-        """Whether the device computes a chunk's losses few tokens at a time."""
-        return jax.default_backend() == "cpu"
-
-    def _repeat(times: int, function: Callable, state: Callable[[bool], tuple]) -> tuple:
-        """Apply a function of (i, state), one call after the other."""
-        return ops.fori_loop(0, times, function, state(True))
 
 
 class Projection(NamedTuple):
@@ -126,8 +85,8 @@ def vocabulary_loss(
         ``token_is_top`` (no token has a higher logit of the student than the original one) and
         ``tops_agree`` (a token is at the top of both models). A tie counts as a hit.
     """
-    student = Projection(*map(_read, student))
-    teacher = Projection(*(ops.stop_gradient(_read(part)) for part in teacher))
+    student = Projection(*map(read, student))
+    teacher = Projection(*(ops.stop_gradient(read(part)) for part in teacher))
     weights = TokenWeights(*(None if w is None else _float32(w) for w in weights))
     # Only tokens without a weight may have another id.
     token_ids = ops.clip(ops.cast(token_ids, "int32"), 0, student.table.shape[0] - 1)
@@ -214,7 +173,7 @@ def _walk(
         sums = (ops.zeros(p.shape) if with_zeros else None for p in (student.table, student.bias))
         return values, (of_hidden, *sums)
 
-    values, gradients = _repeat(num_chunks, add_chunk, empty)
+    values, gradients = repeat(num_chunks, add_chunk, empty)
     values = {name: ops.reshape(v, (-1,))[:num_tokens] for name, v in values.items()}
     if with_gradient:
         of_hidden, *others = gradients
@@ -256,7 +215,7 @@ def _terms(
         return values, ops.view(ops.cast(gradient, dtype), bits), ops.sum(gradient, axis=0)
 
     weights = {name: weight for name, weight in weights._asdict().items() if weight is not None}
-    split = (-1, BLOCK_SIZE) if _in_blocks() else (1, -1)
+    split = (-1, BLOCK_SIZE) if computes_in_blocks() else (1, -1)
     blocks = tree.map_structure(
         lambda tensor: ops.reshape(tensor, (*split, *tensor.shape[1:])),
         (ops.view(student_products, bits), ops.view(teacher_products, bits), token_ids, weights),
