@@ -92,7 +92,7 @@ class Checkpoints:
             }
             state["checksum"] = _digest(state)
             (folder / "state.json").write_text(json.dumps(state, indent=2) + "\n", "utf-8")
-        for leftover in self.folder.glob("step-*.old"):  # of a kill within `_remove`
+        for leftover in self.folder.glob("step-*.*"):  # half written or half removed by a kill
             shutil.rmtree(leftover, ignore_errors=True)
         # What lies beyond this step is damaged, or the run would have gone on from there: it pushes
         # no good one out, and is replaced when the run comes to its step.
