@@ -9,6 +9,8 @@ version = {}
 exec((ROOT / "tf_distilbert" / "version.py").read_text(encoding="utf-8"), version)
 
 TESTS = ["pytest>=8", "pytest-xdist>=3.6", "ruff>=0.9", "hypothesis>=6.100"]
+# What metrics are checked against.
+TESTS += ["scikit-learn>=1.5", "scipy>=1.13"]
 # What other projects compute, to compare with; torch is needed by nothing else.
 PARITY = ["torch>=2.6", "transformers>=5.0"]
 # What is timed beside this project.
@@ -39,6 +41,7 @@ setup(
         "tf_distilbert.benchmark",
         "tf_distilbert.data",
         "tf_distilbert.exports",
+        "tf_distilbert.finetuning",
         "tf_distilbert.sample",
         "tf_distilbert.serving",
         "tf_distilbert.tokenization",
