@@ -1,11 +1,14 @@
 """A split of tensorflow-datasets, or why there is none."""
 
-import tensorflow as tf
+from typing import TYPE_CHECKING
 
 from tf_distilbert.errors import UserError
 
+if TYPE_CHECKING:  # to be read from a process that needs none
+    import tensorflow as tf
 
-def load_split(name: str, dataset_name: str, split: str) -> tf.data.Dataset:
+
+def load_split(name: str, dataset_name: str, split: str) -> "tf.data.Dataset":
     """Load a split in its fixed order.
 
     Args:

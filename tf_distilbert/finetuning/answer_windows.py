@@ -92,9 +92,9 @@ def cut_answer_windows(
         UserError: there is no room for a text, or the tokenizer does not tell offsets.
 
     Example:
-        With room for 6 tokens of a text of 9 and a stride of 2, windows show 0-5, 2-7 and 3-8
-        counted from 0 if that were the end; here 0-5, 2-7, 4-8. Of token 5 the three show
-        0, 2 and 1 tokens on the side where they show fewest, so the second one answers for it.
+        With room for 6 tokens of a text of 9 and a stride of 2, windows show the tokens 0-5, 2-7
+        and 4-8. On the side of token 5 where they show fewer, these show 0, 2 and 1 tokens: the
+        second window answers for it.
     """
     room = max_length - SPECIAL_TOKENS - separators(family)
     if room < 2 or stride < 1:

@@ -139,21 +139,20 @@ def _candidates(
     max_answer_length: int,
 ) -> list[Candidate]:
     starts, ends = (
-        np.argsort(-logits, kind="stable")[:n_best_size, None] - window.body
+        np.argsort(-logits, kind="stable")[:n_best_size] - window.body
         for logits in (start_logits, end_logits)
     )
-    ends = ends[:, 0]
     count = len(window.starts)
-    inside = (starts >= 0) & (starts < count) & (ends < count)
-    inside &= (ends >= starts) & (ends - starts < max_answer_length)
     candidates = []
-    for row, column in zip(*np.nonzero(inside), strict=True):
-        first, last = starts[row, 0], ends[column]
-        if not window.max_context[first]:
+    for first in starts:
+        if not 0 <= first < count or not window.max_context[first]:
             continue
-        start, end = int(window.starts[first]), int(window.ends[last])
-        logits = (start_logits[first + window.body], end_logits[last + window.body])
-        candidates.append(Candidate(context[start:end], *map(float, logits), start, end))
+        for last in ends:
+            if not first <= last < min(first + max_answer_length, count):
+                continue
+            start, end = int(window.starts[first]), int(window.ends[last])
+            logits = (start_logits[window.body + first], end_logits[window.body + last])
+            candidates.append(Candidate(context[start:end], *map(float, logits), start, end))
     return candidates
 
 

@@ -1,6 +1,7 @@
 """Where in a folder of data the file of a split lies."""
 
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 
 from tf_distilbert.errors import UserError
@@ -45,10 +46,8 @@ def find_only_file(folder: Path, stems: Sequence[str], endings: Sequence[str]) -
     Raises:
         UserError: there is none (the message lists what there is) or more than one.
     """
-    names = [
-        f"{stem}{ending}{pack}" for stem in stems for ending in endings for pack in ("", *PACKED)
-    ]
-    found = [folder / name for name in names if (folder / name).is_file()]
+    names = map("".join, product(stems, endings, ("", *PACKED)))
+    found = [path for name in names if (path := folder / name).is_file()]
     if not found:
         wanted = f"{' or '.join(stems)} with one of {' '.join(endings)}"
         raise UserError(f"{folder}: has no file {wanted}; there {_listing(folder)}")

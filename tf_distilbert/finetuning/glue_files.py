@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tf_distilbert.finetuning.data_folder import find_file
 from tf_distilbert.finetuning.example import TextExample
-from tf_distilbert.finetuning.labels import label_number, label_numbers, score_of
+from tf_distilbert.finetuning.labels import label_numbers, label_value
 from tf_distilbert.finetuning.table_file import Table, read_tsv
 from tf_distilbert.finetuning.task_table import Task
 
@@ -52,10 +52,7 @@ def read_glue(
             written, where = row[columns[task.label]], f"{path}: line {line}"
             if task.name == "mnli" and written == "-":
                 continue
-            regression = task.kind == "regression"
-            label = (
-                score_of(written, where) if regression else label_number(written, numbers, where)
-            )
+            label = label_value(task, written, numbers, where)
         examples.append(TextExample(index, texts, label))
     if broken:
         listed = ", ".join(map(str, broken[:_NUM_LISTED])) + ", ..." * (len(broken) > _NUM_LISTED)

@@ -51,6 +51,13 @@ def label_text(value: Any, where: str) -> str:
     return value
 
 
+def label_value(task: Task, value: Any, numbers: Mapping[str, int], where: str) -> int | float:
+    """Give a regression's score or the number of a class; see `score_of`, `label_number`."""
+    if task.kind == "regression":
+        return score_of(value, where)
+    return label_number(value, numbers, where)
+
+
 def score_of(value: Any, where: str) -> float:
     """Give the number that a regression is to give.
 
@@ -62,9 +69,7 @@ def score_of(value: Any, where: str) -> float:
     except (TypeError, ValueError):
         score = math.nan
     if not math.isfinite(score):
-        raise UserError(
-            f"{where}: the score is {value!r}, which is no finite number; mend the line"
-        )
+        raise UserError(f"{where}: the score is {value!r}, no finite number; mend the line")
     return score
 
 

@@ -12,7 +12,7 @@ from tf_distilbert.finetuning.labels import (
     label_number,
     label_numbers,
     label_text,
-    score_of,
+    label_value,
     with_found_labels,
 )
 from tf_distilbert.finetuning.table_file import TABLE_ENDINGS, Table, read_table
@@ -48,9 +48,7 @@ def read_own(task: Task, folder: Path, split: str) -> list[Example]:
         texts = tuple(_text(row, name, where) for name in task.texts)
         label = None
         if labelled:
-            value = _value(row, task.label, where)
-            regression = task.kind == "regression"
-            label = score_of(value, where) if regression else label_number(value, numbers, where)
+            label = label_value(task, _value(row, task.label, where), numbers, where)
         examples.append(TextExample(_index(task, row, count, where), texts, label))
     return examples
 
