@@ -1,16 +1,18 @@
 """Answers from the logits of all windows of a question, as BERT's run_squad.py finds them.
 
-Differences from run_squad, none of which the scores of an ordinary model show:
+It differs from run_squad in this:
 
-- The text of an answer is cut out of the context by its characters. run_squad joins whole words
-  with single spaces and tries to find the pieces in them, which with unusual characters fails.
+- The text of an answer is cut out of the context by its characters, spaces, line breaks and all.
+  run_squad joins whole words with single spaces and looks for the pieces in them; where it does
+  not find them (some characters with accents; in `transformers` any answer that begins inside a
+  word) it answers with the whole words. Scores see this only where an answer ends inside a word.
 - Logits of padding do not compete: with rows as long as need be, results would depend on the batch.
 - A question without any candidate is answered with nothing, not with the word ``empty``.
 
-`serving.question_answering` looks at all pairs of starts and ends, here the `n_best_size` best of
-each in a window make pairs; and windows there overlap less, and a token belongs to the window on
-whose side of the middle of the overlap it is. For texts of one window the two agree, unless the
-best pair has a start or an end that is not among the best.
+`serving.question_answering` looks at all pairs of starts and ends, where here the `n_best_size`
+best of each in a window make pairs; and there windows overlap less, and divide what they share in
+its middle. For texts of one window the two agree, unless the best pair has a start or an end that
+is not among the best.
 
 Dimensions: S tokens of a window.
 """

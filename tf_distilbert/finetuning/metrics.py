@@ -5,6 +5,8 @@ is what it would be of predictions that know nothing, and a NaN can neither be c
 averaged. scikit-learn does the same for F1 and Matthews; scipy gives NaN for correlations.
 """
 
+import math
+
 import numpy as np
 
 
@@ -67,7 +69,7 @@ def matthews(predicted: np.ndarray, labels: np.ndarray) -> float:
     variances = [count * count - sum(n * n for n in counts) for counts in (found, wanted)]
     if not all(variances):
         return 0.0
-    return covariance / (variances[0] ** 0.5 * variances[1] ** 0.5)
+    return covariance / math.sqrt(variances[0] * variances[1])
 
 
 def pearson(predicted: np.ndarray, scores: np.ndarray) -> float:
