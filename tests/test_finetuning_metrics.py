@@ -1,5 +1,7 @@
 """Metrics of classes, numbers and tokens: scikit-learn's and scipy's numbers, and cases by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import scipy.stats
@@ -144,6 +146,7 @@ def test_entities_of_different_sentences_are_different():
     [
         ("I-PER I-LOC B-LOC O", "B-PER I-PER B-LOC O", 0.4),
         ("I-MISC O I-MISC B-LOC I-LOC", "I-MISC I-MISC I-MISC B-LOC I-LOC", 0.4),
+        ("O I-PER I-LOC I-LOC B-LOC", "O B-PER B-LOC I-LOC B-LOC", 1.0),
     ],
 )
 def test_entity_f1_as_seqeval(found, true, expected):
@@ -170,9 +173,10 @@ def text_examples(labels):
     return [TextExample(str(i), ("a",), label) for i, label in enumerate(labels)]
 
 
-@pytest.mark.parametrize(
-    "name", ["cola", "sst2", "mrpc", "qqp", "mnli", "qnli", "rte", "wnli", "ax"]
-)
+GLUE_CLASSES = ("cola", "sst2", "mrpc", "qqp", "mnli", "qnli", "rte", "wnli", "ax")
+
+
+@pytest.mark.parametrize("name", GLUE_CLASSES)
 def test_scores_of_classification_tasks(name):
     task = find_task(name)
     predicted, labels = classes(0, len(task.labels))
@@ -212,8 +216,6 @@ def test_scores_of_regressions():
 
 
 def test_scores_of_tokens():
-    from dataclasses import replace
-
     task = replace(find_task("token-classification"), labels=("B-A", "I-A", "O"))
     examples = [
         TokenExample("0", ("a", "b", "c"), (0, 1, 2)),
