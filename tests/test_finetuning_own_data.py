@@ -273,8 +273,8 @@ def test_scores_in_json_that_are_none(tmp_path, value):
         ),
         (
             "dev.conll",
-            ["a O", "", "", "b B"],
-            r"dev\.conll: the sentence at line 4: label 'B' is no",
+            ["a O", "", "", "a O", "b B"],
+            r"dev\.conll: line 5: label 'B' is none of O, X",
         ),
         ("dev.csv", ["words,labels", "a b,O"], r"dev\.csv: line 2 has 2 words and 1 labels; give"),
         ("dev.jsonl", jsonl({"words": ["a"], "labels": ["O", "O"]}), r"has 1 words and 2 labels"),

@@ -24,7 +24,8 @@ def read_sentences(path: Path) -> Iterator[Sentence]:
         path: of the file; may be packed.
 
     Returns:
-        Of each sentence the number of its first line, its words and its labels (or None).
+        Of each sentence the number of its first line, its words, a line each, and its labels (or
+        None).
 
     Raises:
         UserError: a line has a word without a label, or a label, unlike the lines before it.

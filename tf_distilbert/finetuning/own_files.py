@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tf_distilbert.errors import UserError
 from tf_distilbert.finetuning.conll_file import CONLL_ENDINGS, read_sentences
@@ -62,7 +62,7 @@ def with_own_labels(task: Task, folder: Path) -> Task:
     path = _find(task, folder, "train")
     if task.kind == "token_classification":
         rows = _token_rows(task, path, "train")
-        found = {text for _, _, _, labels in rows for text in labels or ()}
+        found = {label for row in rows for label in row.labels or ()}
     else:
         table = read_table(path)
         table.require([task.label])
@@ -78,27 +78,33 @@ def _find(task: Task, folder: Path, split: str) -> Path:
     return find_only_file(folder, _STEMS[split], (*TABLE_ENDINGS, *endings))
 
 
+class _TokenRow(NamedTuple):
+    index: str
+    lines: Sequence[int]
+    """Of each word, for messages."""
+    words: Sequence[str]
+    labels: Sequence[str] | None
+
+
 def _token_examples(task: Task, path: Path, split: str) -> list[TokenExample]:
     numbers, examples = label_numbers(task), []
-    for index, where, words, labels in _token_rows(task, path, split):
+    for row in _token_rows(task, path, split):
         classes = None
-        if labels is not None:
-            classes = tuple(label_number(label, numbers, where) for label in labels)
-        examples.append(TokenExample(index, tuple(words), classes))
+        if row.labels is not None:
+            pairs = zip(row.labels, row.lines, strict=True)
+            classes = tuple(label_number(x, numbers, f"{path}: line {line}") for x, line in pairs)
+        examples.append(TokenExample(row.index, tuple(row.words), classes))
     return examples
 
 
-def _token_rows(
-    task: Task, path: Path, split: str
-) -> Iterator[tuple[str, str, Sequence[str], Sequence[str] | None]]:
-    """Index, place for messages, words and labels of each sentence."""
+def _token_rows(task: Task, path: Path, split: str) -> Iterator[_TokenRow]:
     if unpacked_name(path).endswith(CONLL_ENDINGS):
         for count, (line, words, labels) in enumerate(read_sentences(path)):
             if labels is None and split != "test":
                 raise UserError(
                     f"{path}: line {line} has no label; write a word and its label a line"
                 )
-            yield str(count), f"{path}: the sentence at line {line}", words, labels
+            yield _TokenRow(str(count), range(line, line + len(words)), words, labels)
         return
     table = read_table(path)
     labelled = _check_columns(task, table, split)
@@ -111,7 +117,7 @@ def _token_rows(
                 raise UserError(
                     f"{where} has {len(words)} words and {len(labels)} labels; give each word one"
                 )
-        yield _index(task, row, count, where), where, words, labels
+        yield _TokenRow(_index(task, row, count, where), [line] * len(words), words, labels)
 
 
 def _check_columns(task: Task, table: Table, split: str) -> bool:
