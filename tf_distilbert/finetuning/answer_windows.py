@@ -137,8 +137,8 @@ def window_spans(count: int, room: int, stride: int) -> list[tuple[int, int]]:
 def max_context(spans: Sequence[tuple[int, int]]) -> list[np.ndarray]:
     """Tell for each token of each window whether that is the one which shows most around it.
 
-    That is the window in which the side of the token with fewer tokens has most; of equal ones
-    the longer one, then the first one.
+    What a window shows around a token are the tokens on the side where it has fewer of them, and,
+    as run_squad counts, a hundredth of the window's length; of equal windows the first one counts.
 
     Args:
         spans: the windows of a text, from `window_spans`.
@@ -149,7 +149,7 @@ def max_context(spans: Sequence[tuple[int, int]]) -> list[np.ndarray]:
     places = np.arange(spans[-1][1])
     first, last = (np.array(side)[:, None] for side in zip(*spans, strict=True))
     shown = (places >= first) & (places < last)
-    # A hundredth of the length, as run_squad: less than one token, as texts are not that long.
+    # By the hundredth a full window wins against a last one that is shorter by more than 100.
     amounts = np.minimum(places - first, last - 1 - places) + 0.01 * (last - first)
     best = np.argmax(np.where(shown, amounts, -np.inf), axis=0)
     return [best[a:b] == number for number, (a, b) in enumerate(spans)]
