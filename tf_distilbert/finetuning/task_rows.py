@@ -131,12 +131,12 @@ def join(
 def cut_longest_first(lengths: Sequence[int], room: int) -> list[int]:
     """Say how many tokens of each of two texts to keep, taking from the longer one first.
 
-    That is what `transformers` does with pairs that are too long; of equal ones the second loses a
-    token first.
+    That is what `transformers` does with pairs that are too long. Where both are, each keeps half;
+    what is left over goes to the longer one, or to the second of two that are equal.
     """
     first, second = lengths
-    excess = max(0, first + second - room)
-    of_longer = min(excess, abs(first - second))
-    first, second = (first - of_longer, second) if first > second else (first, second - of_longer)
-    rest = excess - of_longer
-    return [first - rest // 2, second - (rest - rest // 2)]
+    if first + second <= room:
+        return [first, second]
+    shorter = min(first, second, room // 2)
+    longer = room - shorter
+    return [longer, shorter] if first > second else [shorter, longer]
