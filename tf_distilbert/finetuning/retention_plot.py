@@ -34,7 +34,8 @@ def draw_retention(summary: Mapping[str, Any], path: Path) -> None:
     tasks = list(models[summary["teacher"]]["tasks"])
     names = ["score", *tasks]
     width = 0.8 / len(models)
-    figure = Figure(figsize=(1.6 + 1.1 * len(names), 4), layout="constrained")
+    size = 3 + 1.2 * len(names), 3.5 + 0.3 * len(models)  # a line of the legend for each model
+    figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots()
     for i, (name, model) in enumerate(models.items()):
         of_tasks = [model["tasks"][task] for task in tasks]
@@ -45,6 +46,6 @@ def draw_retention(summary: Mapping[str, Any], path: Path) -> None:
         axes.bar(places, heights, width, yerr=(below, above), capsize=2, label=name)
     axes.set_xticks(range(len(names)), names)
     axes.set_ylabel("median, lowest and highest (%)")
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=3, frameon=False)
+    figure.legend(loc="outside lower center", frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=150)
