@@ -9,6 +9,8 @@ version = {}
 exec((ROOT / "tf_distilbert" / "version.py").read_text(encoding="utf-8"), version)
 
 TESTS = ["pytest>=8", "pytest-xdist>=3.6", "ruff>=0.9", "hypothesis>=6.100"]
+# What metrics are checked against.
+TESTS += ["scikit-learn>=1.5", "scipy>=1.13"]
 # What other projects compute, to compare with; torch is needed by nothing else.
 PARITY = ["torch>=2.6", "transformers>=5.0"]
 # What is timed beside this project.
@@ -23,6 +25,8 @@ SERVING = ["tensorflow-serving-api>=2.20,<2.22"]
 BEAM = ["apache-beam>=2.77"]
 # The other backend of the training core; jax[cuda12] and jax[tpu] bring what a device needs.
 JAX = ["jax>=0.8"]
+# Pictures of results.
+REPORT = ["matplotlib>=3.8"]
 # MeCab and the two dictionaries that Japanese BERTs were trained with.
 JAPANESE = ["fugashi>=1.3", "ipadic>=1.0", "unidic-lite>=1.0"]
 
@@ -39,6 +43,7 @@ setup(
         "tf_distilbert.benchmark",
         "tf_distilbert.data",
         "tf_distilbert.exports",
+        "tf_distilbert.finetuning",
         "tf_distilbert.sample",
         "tf_distilbert.serving",
         "tf_distilbert.tokenization",
@@ -81,6 +86,7 @@ setup(
         "serving": SERVING,
         "beam": BEAM,
         "jax": JAX,
+        "report": REPORT,
     },
     entry_points={"console_scripts": ["tf-distilbert = tf_distilbert.cli:main"]},
 )

@@ -39,12 +39,31 @@ LAYERS = (
         *("serving.masked_lm", "serving.classification", "serving.embedding"),
         *("serving.question_answering", "serving.token_classification"),
     ),
+    ("finetuning.retention",),
+    ("finetuning.trial", "finetuning.ablation", "finetuning.model_facts"),
+    ("finetuning.retention_table", "finetuning.retention_plot"),
+    ("finetuning.finetune", "finetuning.task_evaluation"),
+    ("finetuning.task_data", "finetuning.start_model"),
+    ("finetuning.task_prediction",),
+    ("finetuning.encoded_split", "finetuning.task_batches", "finetuning.finetune_config"),
+    ("finetuning.encoding", "finetuning.task_trainer"),
+    ("finetuning.task_rows",),
+    ("finetuning.task",),
+    ("finetuning.splits", "finetuning.scores", "finetuning.submissions", "finetuning.answers"),
+    (
+        *("finetuning.glue_files", "finetuning.imdb_files", "finetuning.own_files"),
+        *("finetuning.tfds_records", "finetuning.answer_windows"),
+    ),
+    ("finetuning.squad_file", "finetuning.table_file", "finetuning.conll_file"),
+    ("finetuning.squad_metrics", "finetuning.labels", "finetuning.data_folder"),
+    ("finetuning.metrics", "finetuning.token_metrics", "finetuning.text_file"),
+    ("finetuning.example", "finetuning.task_table"),
     ("serving.model_function",),
     ("serving.service", "serving.token_windows"),
     ("serving.served_model",),
     ("train", "evaluation"),
-    ("run_loop",),
-    ("monitor", "run_directory", "run_data"),
+    ("run_loop", "masked_lm_data", "job"),
+    ("monitor", "run_directory", "run_data", "training_data"),
     ("checkpoints", "damage_log", "logs", "provenance", "interruption"),
     ("distiller", "pretrainer"),
     ("trainer", "student", "model_folder", "keras_nlp_export"),
@@ -78,7 +97,7 @@ LAYERS = (
     ("data.shards", "data.row_packing", "data.progress_report", "runtime"),
     ("data.records", "data.hashing"),
     ("data.checked_array", "data.damaged", "data.shard_file", "data.shard_index"),
-    ("data.reader_calls",),
+    ("data.reader_calls", "data.tfds_split"),
     ("atomic_writes",),
     ("config",),
     ("activation",),
@@ -151,5 +170,7 @@ def test_every_package_is_installed():
 
 def test_configurations_stay_out_of_the_parts():
     entry_points = {"cli", "train", "quickstart", "run_loop", "run_data", "run_directory"}
+    entry_points |= {"job", "masked_lm_data", "finetuning.ablation", "finetuning.finetune_config"}
+    entry_points |= {"finetuning.retention", "finetuning.task_data"}
     users = {module_name(p) for p in FILES if "config" in set(imports(p))}
     assert users <= entry_points

@@ -141,10 +141,29 @@ def _launch(options: argparse.Namespace) -> int:
     return launch(options.passed_on, options.workers)
 
 
+def _finetune(options: argparse.Namespace) -> None:
+    from tf_distilbert.config_file import parse_config, with_overrides
+    from tf_distilbert.finetuning.finetune_config import FinetuneConfig
+
+    values = with_overrides({}, _overrides(options))
+    for name in ("task", "model", "data", "output", "teacher"):
+        values[name] = getattr(options, name)
+    if options.seed is not None:
+        values.setdefault("train", {})["seed"] = options.seed
+    config = parse_config(FinetuneConfig, values)
+    _start(config.train.backend)
+    from tf_distilbert.finetuning.finetune import finetune
+
+    _print_scores(finetune(config))
+
+
 def _evaluate(options: argparse.Namespace) -> None:
     if options.json and (Path(options.json).is_dir() or not Path(options.json).parent.is_dir()):
         raise UserError(f"{options.json}: cannot be written; give a file in a folder that exists")
     _start()
+    if options.task:
+        _evaluate_task(options)
+        return
     from tf_distilbert.evaluation import evaluate
     from tf_distilbert.model_folder import load_model
 
@@ -158,9 +177,71 @@ def _evaluate(options: argparse.Namespace) -> None:
     )
     for name, value in figures.items():
         print(f"{name:20} {value:,}" if isinstance(value, int) else f"{name:20} {value:.6f}")
-    if options.json:
-        with explain_write_errors(Path(options.json)):  # in place: it may be /dev/stdout
-            Path(options.json).write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    _write_json(options.json, figures)
+
+
+def _evaluate_task(options: argparse.Namespace) -> None:
+    from tf_distilbert.finetuning.task_evaluation import evaluate_task
+
+    if not options.data:
+        raise UserError("--task needs --data: the folder of the task's files, or tfds")
+    scores = evaluate_task(
+        options.model,
+        options.task,
+        options.data,
+        split=options.split,
+        predictions=options.predictions,
+    )
+    _print_scores(scores)
+    _write_json(options.json, scores)
+
+
+def _retention(options: argparse.Namespace) -> None:
+    from tf_distilbert.config import DistillConfig
+    from tf_distilbert.config_file import load_config, parse_config, with_overrides
+    from tf_distilbert.finetuning.finetune_config import FinetuneConfig
+
+    values = with_overrides({}, options.overrides)
+    # What differs between the fine-tunings is filled in there.
+    settings = parse_config(FinetuneConfig, values | dict.fromkeys(_OF_A_TRIAL, ""))
+    ablation = options.ablation and load_config(DistillConfig, options.ablation)
+    _start(settings.train.backend)
+    from tf_distilbert.finetuning.retention import retention
+
+    retention(
+        options.teacher,
+        options.student,
+        options.tasks.split(","),
+        options.data,
+        options.output,
+        seeds=options.seeds,
+        learning_rates=_numbers("--learning-rates", options.learning_rates),
+        settings=settings,
+        ablation=ablation,
+    )
+    print((Path(options.output) / "retention.md").read_text("utf-8"))
+
+
+_OF_A_TRIAL = ("task", "model", "data", "output")
+
+
+def _numbers(option: str, text: str) -> list[float]:
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise UserError(f"{option} is {text!r}; give numbers with commas between") from None
+
+
+def _print_scores(scores: dict[str, dict[str, float]]) -> None:
+    for split, figures in scores.items():
+        for name, value in figures.items():
+            print(f"{split:24} {name:20} {value:.4f}")
+
+
+def _write_json(path: str | None, content: dict) -> None:
+    if path:
+        with explain_write_errors(Path(path)):  # in place: it may be /dev/stdout
+            Path(path).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def _export(options: argparse.Namespace) -> None:
@@ -227,7 +308,9 @@ _VERBS = {
     "quickstart": _quickstart,
     "vocab": _vocab,
     "prepare": _prepare,
+    "finetune": _finetune,
     "evaluate": _evaluate,
+    "retention": _retention,
     "export": _export,
     "predict": _predict,
     "benchmark": _benchmark,

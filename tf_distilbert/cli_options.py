@@ -91,18 +91,31 @@ def _parser() -> argparse.ArgumentParser:
     ):
         verb = _verb(verbs, name, what)
         verb.add_argument("config", metavar="CONFIG", help="a YAML file, see configs/")
-        verb.add_argument(
-            "overrides", nargs="*", metavar="key=value", help="e.g. train.steps=100 teacher=DIR"
-        )
+        _add_overrides(verb, "e.g. train.steps=100 teacher=DIR")
         _add_resume(verb)
 
     verb = _verb(verbs, "launch", "run a training as several workers on this machine")
     verb.usage = "%(prog)s --workers N -- distill CONFIG [key=value ...]"
     verb.add_argument("--workers", type=int, required=True, metavar="N", help="processes")
 
-    verb = _verb(verbs, "evaluate", "measure a model on held-out text")
+    verb = _verb(verbs, "finetune", "train a model on a task, and measure it there")
+    verb.add_argument("--task", required=True, metavar="NAME", help="sst2, squad, ...")
+    verb.add_argument("--model", required=True, metavar="DIR", help="where it begins")
+    _add_task_data(verb, required=True)
+    verb.add_argument("--output", required=True, metavar="DIR", help="the run directory")
+    verb.add_argument("--teacher", metavar="DIR", help="a model that learnt the task, to teach it")
+    verb.add_argument("--seed", type=int, metavar="N", help="train.seed")
+    _add_resume(verb)
+    _add_overrides(verb, "e.g. train.epochs=2 train.learning_rate=5e-5 columns.text=review")
+
+    verb = _verb(verbs, "evaluate", "measure a model on held-out text, or on a task")
     _add_model(verb)
-    _add_text(verb)
+    group = verb.add_mutually_exclusive_group(required=True)
+    _add_text(group, required=False)
+    group.add_argument("--task", metavar="NAME", help="sst2, squad, ...: the model was fine-tuned")
+    _add_task_data(verb, required=False)
+    verb.add_argument("--split", metavar="NAME", help="of the task; default: the validation splits")
+    verb.add_argument("--predictions", metavar="DIR", help="write the task's submission files here")
     verb.add_argument("--teacher", metavar="DIR", help="compare with this model")
     verb.add_argument("--json", metavar="FILE", help="write the figures here too")
     verb.add_argument(
@@ -114,6 +127,28 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument(
         "--seed", type=int, default=0, metavar="N", help="of the masks; default: %(default)s"
     )
+
+    verb = _verb(verbs, "retention", "fine-tune teacher and student on tasks, and compare them")
+    verb.add_argument("--teacher", required=True, metavar="DIR", help="a pre-trained model")
+    verb.add_argument("--student", required=True, metavar="DIR", help="what was distilled from it")
+    verb.add_argument("--tasks", required=True, metavar="A,B,...", help="sst2,mrpc,...")
+    verb.add_argument(
+        "--data", required=True, nargs="+", metavar="DIR", help="the tasks' folders, or tfds"
+    )
+    verb.add_argument("--output", required=True, metavar="DIR", help="everything is kept here")
+    verb.add_argument(
+        "--seeds", type=int, default=5, metavar="N", help="a model and task; default: %(default)s"
+    )
+    verb.add_argument(
+        "--learning-rates",
+        default="3e-5",
+        metavar="A,B,...",
+        help="of several the best is chosen on a tenth of the training data; default: %(default)s",
+    )
+    verb.add_argument(
+        "--ablation", metavar="CONFIG", help="distil the variants of this recipe, and add them"
+    )
+    _add_overrides(verb, "of every fine-tuning: train.epochs=2 max_length=64")
 
     verb = _verb(verbs, "export", "write a model for servers, phones, other runtimes")
     _add_model(verb)
@@ -218,14 +253,24 @@ def _add_task(verb: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_text(verb: argparse.ArgumentParser) -> None:
+def _add_text(verb: argparse._ActionsContainer, *, required: bool = True) -> None:
     verb.add_argument(
         "--text",
-        required=True,
+        required=required,
         nargs="+",
         metavar="PATH",
         help=".txt or .jsonl, plain, .gz or .xz; globs; tfds:NAME; sample:train, sample:validation",
     )
+
+
+def _add_task_data(verb: argparse.ArgumentParser, *, required: bool) -> None:
+    verb.add_argument(
+        "--data", required=required, metavar="DIR", help="the task's files, or tfds to download"
+    )
+
+
+def _add_overrides(verb: argparse.ArgumentParser, example: str) -> None:
+    verb.add_argument("overrides", nargs="*", metavar="key=value", help=example)
 
 
 def _add_resume(verb: argparse.ArgumentParser) -> None:

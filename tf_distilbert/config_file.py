@@ -36,13 +36,21 @@ def load_config(kind: type[Config], path: str | Path, overrides: Sequence[str] =
         >>> load_config(DistillConfig, "configs/quickstart.yaml", ["train.steps=10"]).train.steps
         10
     """
-    values = read_yaml(Path(path))
+    return parse_config(kind, with_overrides(read_yaml(Path(path)), overrides))
+
+
+def with_overrides(values: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """Put ``key.subkey=value`` overrides into nested dictionaries.
+
+    Raises:
+        UserError: one is not written so, or its value is not YAML.
+    """
     for override in overrides:
         key, separator, text = override.partition("=")
         if not separator or not key.strip():
             raise UserError(f"{override!r}: an override is written key.subkey=value")
         _set(values, key.strip(), _parse(text, override))
-    return parse_config(kind, values)
+    return values
 
 
 def parse_config(kind: type[Config], values: Mapping[str, Any], prefix: str = "") -> Config:

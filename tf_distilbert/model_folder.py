@@ -124,6 +124,21 @@ def load_task_model(
     return model
 
 
+def written_task(path: str | Path) -> str | None:
+    """Tell for which task a folder's model has a head.
+
+    Returns:
+        See `load_task_model`; None if it does not say, as a preset or a bare checkpoint.
+
+    Raises:
+        UserError: there is no such folder, or its head is none of ours.
+    """
+    if is_preset(path):
+        return None
+    folder = resolve_folder(path)
+    return None if is_google_checkpoint(folder) else read_task(folder)
+
+
 def _around(encoder: Encoder, tokenizer: Tokenizer) -> EncoderModel:
     model = EncoderModel(encoder.architecture, tokenizer)
     for own, given in zip(model.encoder.weights, encoder.weights, strict=True):

@@ -19,14 +19,14 @@ def write_provenance(
 
     Args:
         folder: the model's.
-        verb: of the command line: ``distill`` or ``pretrain``.
+        verb: of the command line: ``distill``, ``pretrain`` or ``finetune``.
         settings: the whole configuration.
         validation: the last figures on held-out text, if there was any.
     """
     content = {
         "made_by": f"tf_distilbert {__version__} {verb}",
         "teacher": settings.get("teacher"),
-        "text": settings["data"]["text"],
+        "text": data["text"] if isinstance(data := settings["data"], dict) else data,
         "validation": dict(validation or {}),
         "settings": dict(settings),
     }

@@ -127,16 +127,22 @@ def _labels(config: dict[str, Any], path: Path) -> list[str]:
     return labels
 
 
+def default_head_dropout(task: str, architecture: Architecture) -> float:
+    """Give the dropout of a head as its authors have it where nothing is said."""
+    if (task, architecture.family) in _DROPOUT:
+        _, default = _DROPOUT[task, architecture.family]
+        return architecture.dropout if default is None else default
+    # DistilBERT's token classifier has that of its hidden states, BERT's answerer none.
+    return architecture.dropout if task == "token_classification" else 0.0
+
+
 def _head_dropout(
     config: dict[str, Any], path: Path, task: str, architecture: Architecture
 ) -> float:
-    key, default = _DROPOUT.get((task, architecture.family), (None, None))
-    if key is None:
-        # DistilBERT's token classifier has that of its hidden states, BERT's answerer none.
-        return architecture.dropout if task == "token_classification" else 0.0
+    key, _ = _DROPOUT.get((task, architecture.family), (None, None))
     value = config.get(key)
     if value is None:
-        value = architecture.dropout if default is None else default
+        return default_head_dropout(task, architecture)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1:
         raise UserError(f"{path}: {key} is {value!r}; it must be in [0, 1)")
     return float(value)

@@ -10,6 +10,7 @@ import keras
 from keras import KerasTensor as Tensor
 
 from tf_distilbert.architecture import Architecture
+from tf_distilbert.dropout import Dropout
 from tf_distilbert.encoder_model import EncoderModel
 from tf_distilbert.errors import UserError
 
@@ -55,7 +56,7 @@ class TaskHead(keras.layers.Layer):
         self.output_dense = keras.layers.Dense(
             outputs, kernel_initializer=initializer, name="output_dense"
         )
-        self.dropout = keras.layers.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def build(self, input_shape: tuple | None = None) -> None:
         """Create the weights; they depend on the arguments alone."""

@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
+from tf_distilbert.data.tfds_split import load_split
 from tf_distilbert.errors import UserError
 
 BLOCK_BYTES = 1 << 20
@@ -307,18 +308,7 @@ def _json_text(line: bytes, where: str) -> bytes:
 def _tfds_texts(name: str) -> Iterator[bytes]:
     """The texts of a tensorflow-datasets split, in its fixed order."""
     dataset_name, _, split = name.removeprefix(_TFDS).partition("#")
-    try:
-        import tensorflow_datasets as tfds
-    except ImportError:
-        raise UserError(f"{name}: needs `pip install tensorflow-datasets`") from None
-    try:
-        dataset = tfds.load(dataset_name, split=split or "train", shuffle_files=False)
-    except Exception as error:  # its errors, and those of its downloads, have no common base
-        reason = str(error).strip().split("\n")[0] or type(error).__name__
-        raise UserError(
-            f"{name}: cannot be loaded ({reason}); run `tfds build {dataset_name}` where there is "
-            "a network and set TFDS_DATA_DIR to the result"
-        ) from None
+    dataset = load_split(name, dataset_name, split or "train")
     if "text" not in dataset.element_spec:
         raise UserError(f"{name}: has no feature `text`; export it to .jsonl and name that file")
     for record in dataset.as_numpy_iterator():

@@ -1,0 +1,157 @@
+"""Fine-tuning from the command line down: what is learnt, written, resumed and refused."""
+
+import json
+
+import numpy as np
+import pytest
+import tiny
+from task_files import row, write
+
+from tf_distilbert.cli import main
+from tf_distilbert.config_file import parse_config
+from tf_distilbert.errors import UserError
+from tf_distilbert.finetuning.finetune import finetune
+from tf_distilbert.finetuning.finetune_config import FinetuneConfig
+from tf_distilbert.finetuning.task_evaluation import evaluate_task
+from tf_distilbert.model_folder import load_task_model, save_model
+
+CITIES = {"paris": "france", "rome": "italy", "berlin": "germany"}
+
+
+def sentences(number, seed):
+    """Statements on capitals, half of them wrong: which can be told from two words together."""
+    generator = np.random.default_rng(seed)
+    cities = list(CITIES)
+    for _ in range(number):
+        city = cities[generator.integers(3)]
+        right = bool(generator.integers(2))
+        country = CITIES[city] if right else CITIES[cities[(cities.index(city) + 1) % 3]]
+        yield f"{city} is the capital of {country} .", int(right)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("finetune")
+    save_model(
+        tiny.model(seed=1, num_layers=2, hidden_size=32, intermediate_size=64), folder / "bert"
+    )
+    for split, number, seed in (("train", 300, 1), ("dev", 60, 2)):
+        rows = (row(text, str(label)) for text, label in sentences(number, seed))
+        write(folder / "glue" / "SST-2" / f"{split}.tsv", row("sentence", "label"), *rows)
+
+    tests = (row(str(i), text) for i, (text, _) in enumerate(sentences(20, 3)))
+    write(folder / "glue" / "SST-2" / "test.tsv", row("index", "sentence"), *tests)
+    return folder
+
+
+def configure(folder, output, **values):
+    train = {
+        "epochs": 6,
+        "global_batch_size": 16,
+        "learning_rate": 3e-3,
+        "precision": "float32",
+        "log_every": 50,
+        "validate_every": 50,
+        **values.pop("train", {}),
+    }
+    settings = {
+        "task": "sst2",
+        "model": str(folder / "bert"),
+        "data": str(folder / "glue"),
+        "output": str(folder / output),
+        "train": train,
+        **values,
+    }
+    return parse_config(FinetuneConfig, settings)
+
+
+@pytest.fixture(scope="module")
+def scores(folder):
+    return finetune(configure(folder, "run"))
+
+
+def test_a_task_is_learnt_and_the_folder_says_how_well(folder, scores):
+    assert scores["validation"]["accuracy"] > 0.9
+    assert scores["validation"]["score"] == scores["validation"]["accuracy"]
+    run = folder / "run"
+    assert json.loads((run / "scores.json").read_text()) == scores
+    model = load_task_model(run / "model")
+    assert (model.task, model.labels) == ("sequence_classification", ("negative", "positive"))
+    assert evaluate_task(run / "model", "sst2", folder / "glue") == scores
+
+
+def test_the_predictions_are_those_of_the_model(folder, scores, capsys):
+    """A submission of the test split, which has no labels."""
+    arguments = ["evaluate", "--model", folder / "run" / "model", "--task", "SST-2"]
+    arguments += ["--data", folder / "glue", "--split", "test"]
+    arguments += ["--predictions", folder / "predictions"]
+    assert main(list(map(str, arguments))) == 0
+    lines = (folder / "predictions" / "SST-2.tsv").read_text().splitlines()
+    assert lines[0] == "index\tprediction" and len(lines) == 21
+    true = [str(label) for _, label in sentences(20, 3)]
+    found = [line.split("\t")[1] for line in lines[1:]]
+    assert np.mean([a == b for a, b in zip(found, true, strict=True)]) > 0.85
+
+
+def test_a_teacher_teaches_its_task(folder, scores):
+    """With labels that count nothing, everything comes from the teacher."""
+    config = configure(
+        folder,
+        "taught",
+        teacher=str(folder / "run" / "model"),
+        loss={"task_weight": 0.0, "distillation_weight": 1.0},
+    )
+    assert finetune(config)["validation"]["accuracy"] > 0.9
+
+
+def test_a_stopped_fine_tuning_goes_on_to_the_same_bits(folder, scores, monkeypatch):
+    from tf_distilbert.monitor import Monitor
+
+    class Stop(Exception):
+        """As a kill, between two steps."""
+
+    original = Monitor.on_train_batch_end
+
+    def stopping(self, batch, logs=None):
+        original(self, batch, logs)
+        if self.progress.step == 70:
+            raise Stop
+
+    config = configure(folder, "stopped", train={"checkpoint_every": 30})
+    with monkeypatch.context() as patch:
+        patch.setattr(Monitor, "on_train_batch_end", stopping)
+        with pytest.raises(Stop):
+            finetune(config)
+    resumed = configure(folder, "stopped", train={"checkpoint_every": 30, "resume": "auto"})
+    assert finetune(resumed) == scores
+    whole, again = (load_task_model(folder / run / "model") for run in ("run", "stopped"))
+    for a, b in zip(whole.weights, again.weights, strict=True):
+        np.testing.assert_array_equal(np.array(a.value), np.array(b.value))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"task": "sst-3"}, "unknown task 'sst-3'; the nearest is sst2"),
+        ({"data": "nowhere"}, "nowhere: no such folder; name the folder of the data of sst2"),
+        ({"teacher": "bert"}, "the teacher's head is for masked_lm, the task needs"),
+        ({"max_length": 100}, "sequence_length is 100, the model has 32 positions"),
+        ({"validation_share": 1.5}, r"validation_share is 1.5; it must be in \(0, 1\)"),
+    ],
+)
+def test_what_is_wrong_is_said_before_anything_is_written(folder, values, message):
+
+    values = {
+        k: v.format(bert=folder / "bert") if isinstance(v, str) else v for k, v in values.items()
+    }
+    with pytest.raises(UserError, match=message):
+        finetune(configure(folder, "refused", **values))
+    assert not (folder / "refused").exists()
+
+
+def test_a_share_of_the_training_data_can_be_held_back(folder):
+    config = configure(folder, "share", validation_share=0.2, train={"epochs": 1})
+    scores = finetune(config)
+    assert scores.keys() == {"held_out"}
+    first = json.loads((folder / "share" / "log.jsonl").read_text().splitlines()[0])
+    assert first["kind"] == "validation" and "accuracy" in first

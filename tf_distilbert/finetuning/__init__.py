@@ -1,0 +1,1 @@
+"""Downstream tasks: their data, metrics and predictions."""

@@ -1,0 +1,215 @@
+"""Answers from the logits of all windows of a question, as BERT's run_squad.py finds them.
+
+It differs from run_squad in this:
+
+- The text of an answer is cut out of the context by its characters, spaces, line breaks and all.
+  run_squad joins whole words with single spaces and looks for the pieces in them; where it does
+  not find them (some characters with accents; in `transformers` any answer that begins inside a
+  word) it answers with the whole words. Scores see this only where an answer ends inside a word.
+- Logits of padding do not compete: with rows as long as need be, results would depend on the batch.
+- A question without any candidate is answered with nothing, not with the word ``empty``.
+
+`serving.question_answering` looks at all pairs of starts and ends, where here the `n_best_size`
+best of each in a window make pairs; and there windows overlap less, and divide what they share in
+its middle. For texts of one window the two agree, unless the best pair has a start or an end that
+is not among the best.
+
+Dimensions: S tokens of a window.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from tf_distilbert.atomic_writes import write_atomically
+from tf_distilbert.errors import UserError
+from tf_distilbert.finetuning.answer_windows import AnswerWindow
+from tf_distilbert.finetuning.example import QuestionExample
+
+N_BEST_SIZE = 20
+MAX_ANSWER_LENGTH = 30
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A stretch of a context that may be the answer; the whole empty for no answer.
+
+    Attributes:
+        text: of the stretch.
+        start_logit: of its first token.
+        end_logit: of its last token.
+        start: its first character in the context.
+        end: the character after its last.
+        probability: among the candidates of the question.
+    """
+
+    text: str
+    start_logit: float
+    end_logit: float
+    start: int = 0
+    end: int = 0
+    probability: float = 0.0
+
+    @property
+    def score(self) -> float:
+        """The sum of its logits."""
+        return self.start_logit + self.end_logit
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model answers.
+
+    Attributes:
+        id: of the question.
+        text: of the answer; empty for none.
+        n_best: candidates of different texts, the best first.
+        null_odds: by how much the logits of no answer are larger in sum than those of the best
+            text; None where there is always an answer (SQuAD 1.1).
+    """
+
+    id: str
+    text: str
+    n_best: tuple[Candidate, ...]
+    null_odds: float | None = None
+
+
+def best_answers(
+    examples: Sequence[QuestionExample],
+    windows: Sequence[AnswerWindow],
+    start_logits: Sequence[np.ndarray],
+    end_logits: Sequence[np.ndarray],
+    *,
+    n_best_size: int = N_BEST_SIZE,
+    max_answer_length: int = MAX_ANSWER_LENGTH,
+    null_answers: bool = False,
+    null_threshold: float = 0.0,
+) -> list[Answer]:
+    """Give the best answer of each question.
+
+    Args:
+        examples: the questions.
+        windows: all of theirs, from `cut_answer_windows`.
+        start_logits: for each window float [S] or longer, what is more is padding.
+        end_logits: the same.
+        n_best_size: how many starts and ends of a window are paired, and how many candidates are
+            kept.
+        max_answer_length: tokens of the longest answer.
+        null_answers: whether a question may have no answer (SQuAD 2.0).
+        null_threshold: it has none if the null odds are larger than this.
+
+    Returns:
+        An answer for each example, in their order.
+
+    Raises:
+        UserError: a logit is not finite.
+    """
+    found: list[list[Candidate]] = [[] for _ in examples]
+    nulls: list[Candidate | None] = [None] * len(examples)
+    for window, starts, ends in zip(windows, start_logits, end_logits, strict=True):
+        # In float64, as sums of Python's numbers.
+        starts = np.asarray(starts, np.float64)[: len(window.token_ids)]
+        ends = np.asarray(ends, np.float64)[: len(window.token_ids)]
+        example = examples[window.question]
+        if not (np.all(np.isfinite(starts)) and np.all(np.isfinite(ends))):
+            raise UserError(
+                f"question {example.id}: the model's logits are not finite; train with a lower "
+                "learning rate"
+            )
+        found[window.question] += _candidates(
+            window, starts, ends, example.context, n_best_size, max_answer_length
+        )
+        null = Candidate("", float(starts[0]), float(ends[0]))
+        best = nulls[window.question]
+        if best is None or null.score < best.score:
+            nulls[window.question] = null
+    return [
+        _answer(example.id, candidates, null if null_answers else None, n_best_size, null_threshold)
+        for example, candidates, null in zip(examples, found, nulls, strict=True)
+    ]
+
+
+def _candidates(
+    window: AnswerWindow,
+    start_logits: np.ndarray,
+    end_logits: np.ndarray,
+    context: str,
+    n_best_size: int,
+    max_answer_length: int,
+) -> list[Candidate]:
+    starts, ends = (
+        np.argsort(-logits, kind="stable")[:n_best_size] - window.body
+        for logits in (start_logits, end_logits)
+    )
+    count = len(window.starts)
+    candidates = []
+    for first in starts:
+        if not 0 <= first < count or not window.max_context[first]:
+            continue
+        for last in ends:
+            if not first <= last < min(first + max_answer_length, count):
+                continue
+            start, end = int(window.starts[first]), int(window.ends[last])
+            logits = (start_logits[window.body + first], end_logits[window.body + last])
+            candidates.append(Candidate(context[start:end], *map(float, logits), start, end))
+    return candidates
+
+
+def _answer(
+    question: str,
+    candidates: list[Candidate],
+    null: Candidate | None,
+    n_best_size: int,
+    null_threshold: float,
+) -> Answer:
+    """The best of candidates and, unless it is None, the null answer."""
+    if null is not None:
+        candidates = [*candidates, null]
+    n_best: dict[str, Candidate] = {}
+    for candidate in sorted(candidates, key=lambda c: c.score, reverse=True):
+        if len(n_best) < n_best_size:
+            n_best.setdefault(candidate.text, candidate)
+    if null is not None:
+        n_best.setdefault("", null)
+    listed = _with_probabilities(list(n_best.values()))
+    texts = [candidate for candidate in listed if candidate.text]
+    if null is None:
+        return Answer(question, listed[0].text if listed else "", listed)
+    odds = null.score - (texts[0].score if texts else 0.0)
+    answered = texts and odds <= null_threshold
+    return Answer(question, texts[0].text if answered else "", listed, odds)
+
+
+def _with_probabilities(candidates: list[Candidate]) -> tuple[Candidate, ...]:
+    if not candidates:
+        return ()
+    scores = np.array([candidate.score for candidate in candidates])
+    exponentials = np.exp(scores - np.max(scores))
+    return tuple(
+        replace(candidate, probability=float(p))
+        for candidate, p in zip(candidates, exponentials / np.sum(exponentials), strict=True)
+    )
+
+
+def write_n_best(path: str | Path, answers: Sequence[Answer]) -> None:
+    """Write the candidates of each question, as run_squad's ``nbest_predictions.json``.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    content = {
+        answer.id: [
+            {
+                "text": candidate.text,
+                "probability": candidate.probability,
+                "start_logit": candidate.start_logit,
+                "end_logit": candidate.end_logit,
+            }
+            for candidate in answer.n_best
+        ]
+        for answer in answers
+    }
+    write_atomically(Path(path), (json.dumps(content, indent=2) + "\n").encode("utf-8"))

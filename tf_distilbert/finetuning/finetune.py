@@ -1,0 +1,112 @@
+"""Fine-tuning: from a model that has read much to one that does a task."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from functools import partial
+
+import numpy as np
+from rich.console import Console
+
+from tf_distilbert import runtime
+from tf_distilbert.atomic_writes import write_atomically
+from tf_distilbert.encoder_model import EncoderModel
+from tf_distilbert.finetuning.encoded_split import EncodedSplit, encode_split, reads_segments
+from tf_distilbert.finetuning.example import Example
+from tf_distilbert.finetuning.finetune_config import FinetuneConfig
+from tf_distilbert.finetuning.start_model import load_teacher, start_model
+from tf_distilbert.finetuning.task import Task, find_task, read_split, with_labels
+from tf_distilbert.finetuning.task_data import task_data
+from tf_distilbert.finetuning.task_prediction import predict_split
+from tf_distilbert.finetuning.task_trainer import TaskTrainer
+from tf_distilbert.job import Job
+from tf_distilbert.run_loop import train_to_the_end
+from tf_distilbert.strategy import explain_lost_workers, is_chief
+
+SCORES_FILE = "scores.json"
+
+
+@runtime.kept_precision()
+def finetune(config: FinetuneConfig, console: Console | None = None) -> dict[str, dict[str, float]]:
+    """Fine-tune a model on a task, with a teacher or without, and measure it.
+
+    The run directory gets what `distill` writes (resolved configuration, log, checkpoints, model),
+    and ``scores.json``.
+
+    Args:
+        config: everything; see `FinetuneConfig`.
+        console: where progress is shown, by default stderr.
+
+    Returns:
+        For each validation split of the task its metrics, and ``score``, the mean of the main ones.
+
+    Raises:
+        UserError: task, data, model, teacher, settings or output are at fault; or the loss is not
+            finite.
+        Interrupted: a signal came; everything is saved.
+    """
+    task = find_task(config.task, columns=asdict(config.columns))
+    task = with_labels(task, config.data)
+    job = Job.open(config, console)
+    with explain_lost_workers(job.strategy):
+        examples = _read(config, task, _warn(job.console))
+        with job.strategy.scope():
+            teacher = load_teacher(config.teacher, task.kind) if config.teacher else None
+            model = start_model(config.model, task.kind, task.labels, config.head_dropout)
+            trainer = TaskTrainer(model, teacher, **job.splitting, **asdict(config.loss))
+        segments = reads_segments(model, teacher)
+        splits = job.load(lambda _: _encode(config, task, examples, model, segments))
+        del teacher  # the trainer may hold it in fewer bytes
+        held_out = [name for name in splits if name != "train"]
+        data = task_data(trainer, splits["train"], splits[held_out[0]], config.train)
+        train_to_the_end(trainer, data, config.train, job.run, job.console)
+        job.finish(model, "finetune")
+        scores = {
+            name: measure(model, splits[name], config.train.validation_batch_size)
+            for name in held_out
+        }
+        if is_chief(job.strategy):
+            content = json.dumps(scores, indent=2) + "\n"
+            write_atomically(job.run.path / SCORES_FILE, content.encode())
+        return scores
+
+
+def measure(model: EncoderModel, split: EncodedSplit, batch_size: int) -> dict[str, float]:
+    """Predict a split and score it: the metrics of the task, and ``score``."""
+    scores = predict_split(model, split, batch_size).scores()
+    return {"score": split.task.main_score(scores), **scores}
+
+
+def _read(
+    config: FinetuneConfig, task: Task, warn: Callable[[str], None]
+) -> dict[str, Sequence[Example]]:
+    """Read what is learnt from, and what is measured on."""
+    train = read_split(task, config.data, "train", warn)
+    if not config.validation_share:
+        splits = {
+            name: read_split(task, config.data, name, warn) for name in task.validation_splits
+        }
+        return {"train": train, **splits}
+    count = max(1, round(config.validation_share * len(train)))
+    # The same rows for all seeds and models.
+    order = np.random.default_rng(0).permutation(len(train))
+    held_out, kept = ([train[i] for i in np.sort(part)] for part in np.split(order, [count]))
+    return {"train": kept, "held_out": held_out}
+
+
+def _encode(
+    config: FinetuneConfig,
+    task: Task,
+    examples: Mapping[str, Sequence[Example]],
+    model: EncoderModel,
+    segments: bool,
+) -> dict[str, EncodedSplit]:
+    options = {"max_length": config.max_length, "stride": config.doc_stride}
+    return {
+        name: encode_split(task, found, model, segments=segments, **options)
+        for name, found in examples.items()
+    }
+
+
+def _warn(console: Console) -> Callable[[str], None]:
+    return partial(console.print, markup=False, soft_wrap=True)

@@ -1,0 +1,51 @@
+"""Size and speed of models, as the retention table gives them."""
+
+import statistics
+import time
+from collections.abc import Mapping
+
+import numpy as np
+
+from tf_distilbert.encoder_model import EncoderModel
+from tf_distilbert.model_folder import load_task_model
+
+LENGTH = 128
+"""Tokens of the text whose latency is measured."""
+
+
+def measure_models(models: Mapping[str, str], rounds: int = 15) -> dict[str, dict[str, float]]:
+    """Count the parameters of encoders, and time them in turns.
+
+    Args:
+        models: name to folder.
+        rounds: how often each is timed.
+
+    Returns:
+        Name to ``parameters`` (of the encoder, without a head) and ``milliseconds``: the median
+        time of one text of `LENGTH` tokens.
+    """
+    encoders = {name: load_task_model(folder, "encoder") for name, folder in models.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in models}
+    for turn in range(rounds + 2):
+        for name, encoder in encoders.items():
+            found = _seconds(encoder)
+            if turn >= 2:  # the first ones compile
+                seconds[name].append(found)
+    return {
+        name: {
+            "parameters": encoder.count_params(),
+            "milliseconds": 1000 * statistics.median(seconds[name]),
+        }
+        for name, encoder in encoders.items()
+    }
+
+
+def _seconds(encoder: EncoderModel) -> float:
+    length = min(LENGTH, encoder.architecture.max_positions)
+    inputs = {
+        "token_ids": np.full((1, length), 7, np.int32),
+        "padding_mask": np.ones((1, length), bool),
+    }
+    start = time.perf_counter()
+    encoder.predict_on_batch(inputs)
+    return time.perf_counter() - start

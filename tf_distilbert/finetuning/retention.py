@@ -1,0 +1,171 @@
+"""What a student keeps of its teacher on tasks: many fine-tunings, one table."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from tf_distilbert.atomic_writes import write_atomically
+from tf_distilbert.config import DistillConfig
+from tf_distilbert.errors import UserError
+from tf_distilbert.finetuning.ablation import WHOLE, distil_variants
+from tf_distilbert.finetuning.data_folder import find_folder
+from tf_distilbert.finetuning.finetune_config import FinetuneConfig
+from tf_distilbert.finetuning.model_facts import measure_models
+from tf_distilbert.finetuning.retention_plot import check_matplotlib, draw_retention
+from tf_distilbert.finetuning.retention_table import as_markdown, summarise
+from tf_distilbert.finetuning.task import TFDS, find_task
+from tf_distilbert.finetuning.trial import Trial
+from tf_distilbert.model_folder import written_task
+
+
+@dataclass(frozen=True)
+class RetentionPlan:
+    """Which models are fine-tuned on which tasks, and how.
+
+    Attributes:
+        models: name to folder; the teacher first, then the student, then others.
+        tasks: names.
+        data: folders that the tasks' folders are in, or ``tfds``.
+        output: everything is remembered here.
+        seeds: how many fine-tunings a model and task, with the seeds 1, 2, ...
+        learning_rates: of several the best is chosen, for each model and task, by a fine-tuning
+            on nine tenths of the training split that is scored on the tenth.
+        settings: what is the same in all, but `model`, `task`, `data`, `output`.
+    """
+
+    models: Mapping[str, str]
+    tasks: Sequence[str]
+    data: Sequence[str]
+    output: Path
+    seeds: int
+    learning_rates: Sequence[float]
+    settings: FinetuneConfig
+
+    def __post_init__(self) -> None:
+        if self.seeds < 1 or not self.tasks or not self.learning_rates:
+            raise UserError("give one seed, task and learning rate or more")
+
+    def check(self) -> None:
+        """See that tasks, data and models are there.
+
+        Raises:
+            UserError: one is not.
+        """
+        for task in self.tasks:
+            self._data_of(find_task(task).name)
+        for path in self.models.values():
+            written_task(path)
+
+    def scores(self, console: Console) -> dict[str, dict[str, list[float]]]:
+        """Fine-tune everything that has not been yet.
+
+        Returns:
+            Model to task to the scores, one a seed.
+
+        Raises:
+            UserError: as `finetune`.
+            Interrupted: as `finetune`; called again, it goes on.
+        """
+        found: dict[str, dict[str, list[float]]] = {name: {} for name in self.models}
+        # Task by task: what is known of one can be compared early.
+        for task, model in product(self.tasks, self.models):
+            rate = self._best_rate(model, task, console)
+            trials = [self._trial(model, task, rate, seed) for seed in self._seeds]
+            found[model][find_task(task).name] = [trial.score(console) for trial in trials]
+        return found
+
+    @property
+    def _seeds(self) -> range:
+        return range(1, self.seeds + 1)
+
+    def _best_rate(self, model: str, task: str, console: Console) -> float:
+        if len(self.learning_rates) == 1:
+            return self.learning_rates[0]
+        searches = {
+            rate: self._trial(model, task, rate, 1, validation_share=0.1)
+            for rate in self.learning_rates
+        }
+        return max(searches, key=lambda rate: searches[rate].score(console))
+
+    def _trial(
+        self, model: str, task: str, rate: float, seed: int, validation_share: float | None = None
+    ) -> Trial:
+        name = find_task(task).name
+        kind = "search" if validation_share else "runs"
+        folder = self.output / kind / model.replace(" ", "-") / name / f"{rate:g}" / f"seed-{seed}"
+        config = replace(
+            self.settings,
+            task=name,
+            model=self.models[model],
+            data=self._data_of(name),
+            output=str(folder),
+            validation_share=validation_share,
+            train=replace(self.settings.train, learning_rate=rate, seed=seed),
+        )
+        return Trial(model, config)
+
+    def _data_of(self, task: str) -> str:
+        """Find the place that has the task's own folder, or else take the first one."""
+        folders = find_task(task).folders
+        having = [p for p in self.data if any((Path(p) / name).is_dir() for name in folders)]
+        place = next(iter(having), self.data[0])
+        return place if place == TFDS else str(find_folder(find_task(task), Path(place)))
+
+
+def retention(
+    teacher: str,
+    student: str,
+    tasks: Sequence[str],
+    data: Sequence[str],
+    output: str | Path,
+    *,
+    seeds: int = 5,
+    learning_rates: Sequence[float] = (3e-5,),
+    settings: FinetuneConfig | None = None,
+    ablation: DistillConfig | None = None,
+    console: Console | None = None,
+) -> dict[str, Any]:
+    """Fine-tune teacher and student on tasks, and write what the student keeps.
+
+    The output gets ``retention.md``, ``retention.json`` and ``retention.png``. What a stopped call
+    has finished is not made again.
+
+    Args:
+        teacher, student: folders of pre-trained models.
+        tasks: names; see `find_task`.
+        data: folders that the tasks' folders are in, or ``tfds``.
+        output: everything is remembered here.
+        seeds, learning_rates: see `RetentionPlan`.
+        settings: of all fine-tunings, but what differs between them.
+        ablation: distil the variants of `VARIANTS` from this configuration, and add them.
+        console: where progress is shown, by default stderr.
+
+    Returns:
+        What ``retention.json`` holds; see `summarise`.
+
+    Raises:
+        UserError: a model, a task, its data or settings are at fault.
+        Interrupted: a signal came; the same call goes on.
+    """
+    check_matplotlib()
+    output, console = Path(output), console or Console(stderr=True)
+    models = {"teacher": teacher, "student": student}
+    base = FinetuneConfig(task="", model="", data="", output="") if settings is None else settings
+    # What is missing is to be said now, not after hours.
+    plan = RetentionPlan(models, tasks, data, output, seeds, learning_rates, base)
+    plan.check()
+    if ablation is not None:
+        variants = distil_variants(ablation, output / "students", console)
+        models |= {name: str(folder) for name, folder in variants.items()}
+    scores = plan.scores(console)
+    summary = summarise(scores, measure_models(models))
+    write_atomically(output / "retention.json", (json.dumps(summary, indent=2) + "\n").encode())
+    text = as_markdown(summary, WHOLE if ablation else None)
+    write_atomically(output / "retention.md", text.encode())
+    draw_retention(summary, output / "retention.png")
+    return summary

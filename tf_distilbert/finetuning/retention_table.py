@@ -1,0 +1,97 @@
+"""The paper's table 1 for any teacher and students: medians, spreads, what is retained."""
+
+from collections.abc import Mapping, Sequence
+from statistics import fmean, median
+from typing import Any
+
+Scores = Mapping[str, Mapping[str, Sequence[float]]]
+
+
+def summarise(scores: Scores, facts: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
+    """Compute medians, macro scores and retentions.
+
+    Args:
+        scores: model to task to the score of each seed; the teacher first.
+        facts: model to ``parameters`` and ``milliseconds``, see `measure_model`.
+
+    Returns:
+        ``models``: for each its ``tasks`` (``median``, ``lowest``, ``highest``, ``scores``,
+        ``retention``: the median by the teacher's; None where the teacher's is not above 0), the
+        ``macro_score`` (mean of the medians), its ``retention`` and the facts. Scores are in
+        percent.
+    """
+    teacher = next(iter(scores))
+    medians = {
+        model: {task: 100 * median(found) for task, found in tasks.items()}
+        for model, tasks in scores.items()
+    }
+    macro = {model: fmean(of_tasks.values()) for model, of_tasks in medians.items()}
+    models = {}
+    for model, tasks in scores.items():
+        models[model] = {
+            **facts.get(model, {}),
+            "macro_score": macro[model],
+            "retention": _share(macro[model], macro[teacher]),
+            "tasks": {
+                task: {
+                    "median": medians[model][task],
+                    "lowest": 100 * min(found),
+                    "highest": 100 * max(found),
+                    "scores": [100 * score for score in found],
+                    "retention": _share(medians[model][task], medians[teacher][task]),
+                }
+                for task, found in tasks.items()
+            },
+        }
+    return {"teacher": teacher, "models": models}
+
+
+def as_markdown(summary: Mapping[str, Any], differences_to: str | None = None) -> str:
+    """Write a summary as tables: scores with their spread, then what is retained.
+
+    Args:
+        summary: from `summarise`.
+        differences_to: a model; adds each macro score's difference to its, as the paper's table 4
+            has them.
+    """
+    models, teacher = summary["models"], summary["teacher"]
+    tasks = list(models[teacher]["tasks"])
+    seeds = len(next(iter(models[teacher]["tasks"].values()))["scores"])
+    lines = [
+        f"Median of {seeds} seeds (lowest to highest), in percent; the score is the mean of the "
+        "tasks' medians.",
+        "",
+        _row(["model", "parameters", "ms", "score", *tasks]),
+        _row(["---"] * (4 + len(tasks))),
+    ]
+    for name, model in models.items():
+        cells = [
+            f"{t['median']:.1f} ({t['lowest']:.1f}-{t['highest']:.1f})"
+            for t in model["tasks"].values()
+        ]
+        size, time = model.get("parameters"), model.get("milliseconds")
+        facts = [f"{size / 1e6:.1f} M" if size else "", f"{time:.1f}" if time else ""]
+        lines.append(_row([name, *facts, f"{model['macro_score']:.1f}", *cells]))
+    others = [name for name in models if name != teacher]
+    lines += ["", f"Share of the score of {teacher}:", ""]
+    lines += [_row(["model", "all", *tasks]), _row(["---"] * (2 + len(tasks)))]
+    for name in others:
+        model = models[name]
+        shares = [model["retention"], *(t["retention"] for t in model["tasks"].values())]
+        lines.append(_row([name, *("-" if s is None else f"{100 * s:.1f} %" for s in shares)]))
+    if differences_to:
+        lines += ["", f"Difference of the score to that of {differences_to}:", ""]
+        lines += [_row(["variant", "score", "difference"]), _row(["---"] * 3)]
+        base = models[differences_to]["macro_score"]
+        for name in others:
+            score = models[name]["macro_score"]
+            lines.append(_row([name, f"{score:.2f}", f"{score - base:+.2f}"]))
+    return "\n".join(lines) + "\n"
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _share(value: float, whole: float) -> float | None:
+    return value / whole if whole > 0 else None

@@ -1,0 +1,72 @@
+"""The model that a fine-tuning begins with: an encoder that has read much, and a head."""
+
+from collections.abc import Sequence
+
+from tf_distilbert.encoder_model import EncoderModel
+from tf_distilbert.errors import UserError
+from tf_distilbert.model_folder import load_encoder, load_task_model, written_task
+from tf_distilbert.task_config import TASK_MODELS, default_head_dropout
+
+MODEL_OF_KIND = {
+    "classification": "sequence_classification",
+    "regression": "sequence_classification",
+    "token_classification": "token_classification",
+    "question_answering": "question_answering",
+}
+"""Which of `TASK_MODELS` learns a kind of task."""
+
+
+def start_model(
+    path: str, kind: str, labels: Sequence[str], head_dropout: float | None = None
+) -> EncoderModel:
+    """Load a model to be fine-tuned.
+
+    Its head is kept if it is one for the kind of task and the labels; otherwise it is a new one.
+
+    Args:
+        path: as `load_model` takes, with any head or none.
+        kind: of the task; a key of `MODEL_OF_KIND`.
+        labels: the names of the classes; of a regression or of questions none.
+        head_dropout: before the output; by default as its authors have it.
+
+    Raises:
+        UserError: the folder is none of a model.
+    """
+    name = MODEL_OF_KIND[kind]
+    if written_task(path) == name:
+        model = load_task_model(path, name)
+        if tuple(labels or getattr(model, "labels", ())) == getattr(model, "labels", ()):
+            return _with_dropout(model, head_dropout)
+    encoder, tokenizer = load_encoder(path)
+    dropout = default_head_dropout(name, encoder.architecture)
+    settings = {"head_dropout": dropout if head_dropout is None else head_dropout}
+    if name in ("sequence_classification", "token_classification"):
+        settings["labels"] = labels or ("LABEL_0",)
+    if name == "sequence_classification":
+        settings["problem"] = "regression" if kind == "regression" else "single_label"
+    model = TASK_MODELS[name](encoder.architecture, tokenizer=tokenizer, **settings)
+    for own, given in zip(model.encoder.weights, encoder.weights, strict=True):
+        own.assign(given)
+    return model
+
+
+def load_teacher(path: str, kind: str) -> EncoderModel:
+    """Load a model that was fine-tuned on a task.
+
+    Raises:
+        UserError: it was not.
+    """
+    name = MODEL_OF_KIND[kind]
+    found = written_task(path)
+    if found != name:
+        raise UserError(
+            f"{path}: the teacher's head is for {found or 'nothing'}, the task needs {name}; "
+            "fine-tune the teacher on the task first"
+        )
+    return load_task_model(path, name)
+
+
+def _with_dropout(model: EncoderModel, head_dropout: float | None) -> EncoderModel:
+    if head_dropout is not None:
+        model.head_dropout = model.head.dropout.rate = head_dropout
+    return model

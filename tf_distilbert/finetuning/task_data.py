@@ -1,0 +1,80 @@
+"""The splits of a task as what a run learns from."""
+
+import hashlib
+from typing import Any
+
+import keras
+
+from tf_distilbert.config import TrainConfig, resolve_steps
+from tf_distilbert.data.pipeline import distributed_dataset
+from tf_distilbert.finetuning.encoded_split import EncodedSplit
+from tf_distilbert.finetuning.task_batches import TaskBatches
+from tf_distilbert.finetuning.task_prediction import predict_split
+from tf_distilbert.finetuning.task_trainer import TaskTrainer
+from tf_distilbert.strategy import num_replicas
+from tf_distilbert.training_data import TrainingData
+
+
+def task_data(
+    trainer: TaskTrainer, train: EncodedSplit, held_out: EncodedSplit, config: TrainConfig
+) -> TrainingData:
+    """Make batches of a split, shared by the devices of a trainer.
+
+    Args:
+        trainer: whose strategy shares the batches, and whose model is measured.
+        train: what is learnt from.
+        held_out: what is measured on.
+        config: how long and how to train.
+    """
+    batches = TaskBatches(train.rows, config.global_batch_size, config.seed)
+    tokens = int(train.rows.lengths.sum())
+    # The last batch of an epoch counts in full, as `resolve_steps` has it.
+    rows = batches.steps_per_epoch * config.global_batch_size
+    total_steps = resolve_steps(config, rows, tokens)
+
+    def make_stream(first_step: int) -> Any:
+        return distributed_dataset(
+            trainer.strategy,
+            lambda num_parts, parts: batches.stream(first_step, total_steps, num_parts, parts),
+        )
+
+    def describe_batch(step: int) -> dict[str, Any]:
+        return {"rows": batches.indices(step - 1).tolist()}
+
+    average = config.global_batch_size * tokens / len(train.rows)
+    return TrainingData(
+        identity=_identity(train),
+        total_steps=total_steps,
+        batch_size=config.global_batch_size,
+        description=f"{config.global_batch_size} rows, about {average:,.0f} tokens each",
+        make_stream=make_stream,
+        describe_batch=describe_batch,
+        validate=_validation(trainer, held_out, config),
+    )
+
+
+def _validation(trainer: TaskTrainer, held_out: EncodedSplit, config: TrainConfig) -> Any:
+    batch_size = config.validation_batch_size * num_replicas(trainer.strategy)
+    batches = TaskBatches(held_out.rows, batch_size, seed=None)
+    steps = batches.steps_per_epoch
+    stream = distributed_dataset(
+        trainer.strategy,
+        lambda num_parts, parts: batches.stream(0, steps, num_parts, parts),
+    )
+
+    def validate(callbacks: list[keras.callbacks.Callback]) -> dict[str, float]:
+        figures = trainer.evaluate(
+            stream, steps=steps, callbacks=callbacks, verbose=0, return_dict=True
+        )
+        if getattr(trainer, "stop_evaluating", False):
+            return figures
+        return figures | predict_split(trainer.model, held_out, batch_size).scores()
+
+    return validate
+
+
+def _identity(split: EncodedSplit) -> str:
+    digest = hashlib.sha256()
+    for row in split.rows.rows:
+        digest.update(row.token_ids.tobytes() + repr(row.target).encode())
+    return digest.hexdigest()

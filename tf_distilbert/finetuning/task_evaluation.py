@@ -1,0 +1,90 @@
+"""How good is a fine-tuned model on its task?"""
+
+from dataclasses import replace
+from pathlib import Path
+
+from tf_distilbert.errors import UserError
+from tf_distilbert.finetuning.answers import write_n_best
+from tf_distilbert.finetuning.encoded_split import encode_split, reads_segments
+from tf_distilbert.finetuning.start_model import MODEL_OF_KIND
+from tf_distilbert.finetuning.task import (
+    find_task,
+    read_split,
+    submission_name,
+    write_predictions,
+)
+from tf_distilbert.finetuning.task_prediction import predict_split
+from tf_distilbert.model_folder import load_task_model
+
+
+def evaluate_task(
+    model: str | Path,
+    task: str,
+    data: str | Path,
+    *,
+    split: str | None = None,
+    predictions: str | Path | None = None,
+    columns: dict[str, str] | None = None,
+    max_length: int | None = None,
+    stride: int = 128,
+    batch_size: int = 64,
+    null_threshold: float = 0.0,
+) -> dict[str, dict[str, float]]:
+    """Score a fine-tuned model on the labelled splits of its task, and write what it predicts.
+
+    Args:
+        model: folder of a model with the task's head.
+        task: its name; see `find_task`.
+        data: the task's folder, or ``tfds``.
+        split: one of `Task.splits`; by default all that scores are taken on.
+        predictions: a folder, in which every split's predictions are written in the official format
+            of submissions; of questions also n-best lists. Test splits without labels, too, if one
+            is named by `split`.
+        columns: of one's own files; see `find_task`.
+        max_length, stride: as in the fine-tuning; see `FinetuneConfig`.
+        batch_size: rows at a time.
+        null_threshold: of SQuAD 2.0; see `best_answers`.
+
+    Returns:
+        For each split its metrics and ``score``, the mean of the main ones; nothing of a split
+        without labels.
+
+    Raises:
+        UserError: the model has another head or other labels, task or data are at fault, or the
+            predictions cannot be written.
+    """
+    found = find_task(task, columns=columns)
+    loaded = load_task_model(model, MODEL_OF_KIND[found.kind])
+    labels = getattr(loaded, "labels", ())
+    if found.kind in ("classification", "token_classification"):
+        if found.labels and labels != found.labels:
+            raise UserError(
+                f"{model}: knows the labels {', '.join(labels)}, {found.name} has "
+                f"{', '.join(found.labels)}; give a model that was fine-tuned on it"
+            )
+        found = replace(found, labels=labels)
+    scores = {}
+    for name in (split,) if split else found.validation_splits or found.test_splits:
+        examples = read_split(found, data, name)
+        encoded = encode_split(
+            found,
+            examples,
+            loaded,
+            segments=reads_segments(loaded),
+            max_length=max_length,
+            stride=stride,
+        )
+        predicted = predict_split(loaded, encoded, batch_size, null_threshold)
+        if predictions is not None:
+            folder = Path(predictions)
+            folder.mkdir(parents=True, exist_ok=True)
+            path = folder / submission_name(found, name)
+            write_predictions(
+                found, path, predicted.values, examples, null_odds=predicted.null_odds
+            )
+            if predicted.answers:
+                write_n_best(path.with_name(f"{path.stem}_n_best.json"), predicted.answers)
+        if getattr(examples[0], "label", ()) is not None:
+            own = predicted.scores()
+            scores[name] = {"score": found.main_score(own), **own}
+    return scores

@@ -1,0 +1,86 @@
+"""Prepared records as what a distillation or a pretraining learns from."""
+
+from dataclasses import asdict
+from functools import partial
+from typing import Any
+
+import tensorflow as tf
+
+from tf_distilbert.config import DistillConfig, PretrainConfig, TrainConfig, resolve_steps
+from tf_distilbert.data.masking import TokenMasker
+from tf_distilbert.data.pipeline import (
+    distributed_dataset,
+    evaluation_dataset,
+    masked_lm_dataset,
+    visiting_order,
+)
+from tf_distilbert.data.records import Records
+from tf_distilbert.data.row_packing import PackedRecords
+from tf_distilbert.strategy import num_replicas
+from tf_distilbert.trainer import MaskedMeanTrainer
+from tf_distilbert.training_data import TrainingData, Validate
+
+
+def masked_lm_data(
+    trainer: MaskedMeanTrainer,
+    records: Records,
+    held_out: Records | None,
+    config: DistillConfig | PretrainConfig,
+) -> TrainingData:
+    """Make masked batches of records, shared by the devices of a trainer.
+
+    Args:
+        trainer: whose strategy shares the batches, and which measures what is held out.
+        records, held_out: what is learnt from, and what is measured on, if anything.
+        config: of the run.
+    """
+    train, strategy = config.train, trainer.strategy
+    masker = TokenMasker.for_records(records, seed=train.seed, **asdict(config.data.masking))
+    damaged = [records.damaged, *([held_out.damaged] if held_out else [])]
+    if config.data.packing:
+        records = PackedRecords(records)
+    total_steps = resolve_steps(train, records.num_sequences, records.num_tokens)
+
+    def make_stream(first_step: int) -> Any:
+        make = partial(
+            masked_lm_dataset,
+            records,
+            masker,
+            train.global_batch_size,
+            seed=train.seed,
+            first_step=first_step,
+            num_steps=total_steps - first_step,
+        )
+        return distributed_dataset(strategy, lambda n, parts: make(num_parts=n, parts=parts))
+
+    tokens = train.global_batch_size * records.num_tokens / records.num_sequences
+    return TrainingData(
+        identity=records.identity,
+        total_steps=total_steps,
+        batch_size=train.global_batch_size,
+        description=f"{train.global_batch_size} sequences, about {tokens:,.0f} tokens each",
+        make_stream=make_stream,
+        describe_batch=partial(_describe_batch, records, train),
+        validate=_validation(trainer, held_out, train) if held_out else None,
+        damaged=damaged,
+    )
+
+
+def _validation(trainer: MaskedMeanTrainer, held_out: Records, config: TrainConfig) -> Validate:
+    batch_size = config.validation_batch_size * num_replicas(trainer.strategy)
+    # Masked as an evaluation masks, whatever training does: figures of all runs compare.
+    make = partial(evaluation_dataset, held_out, TokenMasker.for_records(held_out), batch_size)
+    batches = distributed_dataset(trainer.strategy, lambda n, parts: make(num_parts=n, parts=parts))
+    steps = -(-len(held_out) // batch_size)
+    return lambda callbacks: trainer.evaluate(
+        batches, steps=steps, callbacks=callbacks, verbose=0, return_dict=True
+    )
+
+
+def _describe_batch(
+    records: Records | PackedRecords, config: TrainConfig, step: int
+) -> dict[str, Any]:
+    first = (step - 1) * config.global_batch_size
+    places = tf.range(first, first + config.global_batch_size, dtype=tf.int64)
+    epochs, indices = visiting_order(places, len(records), config.seed)
+    return {"epochs": epochs.numpy().tolist(), "indices": indices.numpy().tolist()}
