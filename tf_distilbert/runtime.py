@@ -95,9 +95,10 @@ def set_precision_and_seed(precision: str, seed: int) -> str:
     if precision == "auto":
         precision = "mixed_bfloat16" if has_bfloat16() else "float32"
     if precision == "mixed_bfloat16" and not has_bfloat16():
+        that = " that JAX uses" if keras.backend.backend() == "jax" else ""
         raise UserError(
-            "train.precision is mixed_bfloat16, but this device has no bfloat16 instructions; "
-            "use auto or float32"
+            f"train.precision is mixed_bfloat16, but this device has no bfloat16 instructions{that}"
+            "; use auto or float32"
         )
     keras.config.set_dtype_policy(precision)
     keras.utils.set_random_seed(seed)
@@ -120,11 +121,13 @@ def has_bfloat16() -> bool:
     """Whether the device that Keras computes on multiplies bfloat16 matrices itself.
 
     NVIDIA's GPUs do from compute capability 8.0 on, TPUs all; of processors those whose flags (on
-    Linux) say so.
+    Linux) say so, but not under JAX: it gains nothing from them.
     """
     import keras
 
-    accelerator = _of_jax() if keras.backend.backend() == "jax" else _of_tensorflow()
+    if keras.backend.backend() == "jax":
+        return _of_jax()
+    accelerator = _of_tensorflow()
     if accelerator is not None:
         return accelerator
     with contextlib.suppress(OSError):
@@ -146,14 +149,14 @@ def _of_tensorflow() -> bool | None:
     return details.get("compute_capability", (0, 0)) >= (8, 0)
 
 
-def _of_jax() -> bool | None:
-    """Whether the accelerator has bfloat16; None if there is none."""
+def _of_jax() -> bool:
+    """Whether the device has bfloat16 that pays."""
     import jax
 
     device = jax.local_devices()[0]
     if device.platform == "gpu":
         return float(getattr(device, "compute_capability", "0")) >= 8.0
-    return True if device.platform == "tpu" else None
+    return device.platform == "tpu"
 
 
 def usable_cores() -> int:

@@ -72,8 +72,6 @@ def step_competitors(
         ours("ours-bfloat16-masked", bfloat16, distillation_positions="masked"),
         ours("ours-jax-float32", "float32", "jax"),
         ours("ours-jax-float32-masked", "float32", "jax", distillation_positions="masked"),
-        ours("ours-jax-bfloat16", bfloat16, "jax"),
-        ours("ours-jax-bfloat16-masked", bfloat16, "jax", distillation_positions="masked"),
         peer("pytorch-float32", "torch_models:step", "float32", "torch", "transformers"),
         peer("pytorch-bfloat16", "torch_models:step", bfloat16, "torch", "transformers"),
         peer("keras-distillation-float32", "keras_nlp_steps:distiller_step", "float32"),
