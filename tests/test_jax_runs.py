@@ -30,8 +30,8 @@ stop_after, missing, arguments = {stop_after!r}, {missing!r}, {arguments!r}
 if missing:
     sys.modules[missing] = None
 if stop_after:
-    from tf_distilbert.runtime import start
-    start()
+    from tf_distilbert.runtime import start_keras
+    start_keras()
     from tf_distilbert.monitor import Monitor
     begin = Monitor.on_train_batch_begin
     def begin_or_stop(self, batch, logs=None):

@@ -299,9 +299,9 @@ def _fill_mask(options: argparse.Namespace) -> None:
 
 
 def _start(backend: str | None = None, *, only: str | None = None) -> None:
-    from tf_distilbert.runtime import start
+    from tf_distilbert.runtime import start_keras
 
-    start(backend, only=only)
+    start_keras(backend, only=only)
 
 
 _VERBS = {

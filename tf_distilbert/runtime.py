@@ -28,7 +28,7 @@ def quiet_start() -> Iterator[None]:
         os.close(saved)
 
 
-def start(backend: str | None = None, *, only: str | None = None) -> None:
+def start_keras(backend: str | None = None, *, only: str | None = None) -> None:
     """Import Keras on its backend, TensorFlow and tensorflow-text, silently.
 
     On JAX, TensorFlow reads the data, and leaves every accelerator alone.

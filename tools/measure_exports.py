@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from tf_distilbert.runtime import import_tensorflow
+from tf_distilbert.runtime import start_keras
 
 VARIANTS = (
     *(("saved_model", "float32"), ("saved_model", "bfloat16")),
@@ -29,7 +29,7 @@ ROUNDS = 60
 
 def main(model: str, sentences: str, calibration: str) -> None:
     """Measure and print."""
-    import_tensorflow()
+    start_keras(only="tensorflow")
     from tf_distilbert.exports.exporter import export
     from tf_distilbert.exports.formats import open_raw
     from tf_distilbert.model_folder import load_task_model

@@ -28,7 +28,7 @@ from tf_distilbert.benchmark.machine import describe_machine
 from tf_distilbert.benchmark.our_models import OurStep
 from tf_distilbert.benchmark.timing import measure
 from tf_distilbert.benchmark.worker_process import WorkerProcess
-from tf_distilbert.runtime import start
+from tf_distilbert.runtime import start_keras
 from tf_distilbert.sample.corpus import sample_text
 
 MEASURED = Path(__file__).with_name("scaling_measured.json")
@@ -126,7 +126,7 @@ def _measure_input(text: Path | None, vocabulary: str | None) -> dict[str, float
 
 
 def _tokens_per_word(content: str, vocabulary: str) -> float:
-    start()
+    start_keras()
     from tf_distilbert.tokenization.word_piece import WordPieceTokenizer
 
     lines = [line for line in content.splitlines() if line.strip()]
@@ -136,7 +136,7 @@ def _tokens_per_word(content: str, vocabulary: str) -> float:
 
 def _measure_update() -> dict[str, float]:
     """Measure what comes once an update: the gradient's norm, AdamW, and now and then a save."""
-    start()
+    start_keras()
     import tensorflow as tf
 
     from tf_distilbert.checkpoints import Checkpoints, Progress

@@ -17,7 +17,7 @@ from pathlib import Path
 from tf_distilbert.architecture import Architecture
 from tf_distilbert.benchmark.our_models import OurStep
 from tf_distilbert.benchmark.step import BERT_BASE, half_of
-from tf_distilbert.runtime import import_tensorflow
+from tf_distilbert.runtime import start_keras
 
 NUM_STEPS = 5
 KINDS = {
@@ -39,7 +39,7 @@ def profile_step(
 ) -> dict[str, float]:
     """Give milliseconds a step by kind of operation, the whole step as ``all``."""
     os.environ["TF_NUM_INTEROP_THREADS"] = "1"  # read when TensorFlow starts
-    import_tensorflow()
+    start_keras(only="tensorflow")
     import tensorflow as tf
 
     step = OurStep(

@@ -9,7 +9,7 @@ import numpy as np
 
 from tf_distilbert.architecture import Architecture
 from tf_distilbert.benchmark.batch import random_batch
-from tf_distilbert.runtime import set_precision_and_seed, start
+from tf_distilbert.runtime import set_precision_and_seed, start_keras
 
 Run = Callable[[Mapping[str, np.ndarray]], np.ndarray]
 
@@ -37,7 +37,7 @@ def keras_nlp_inference(
     architecture: Mapping[str, Any], shapes: Mapping[str, tuple[int, int]], precision: str
 ) -> dict[str, Callable[[], None]]:
     """Give a case for each shape: keras-nlp's encoder, exported by keras-nlp as a SavedModel."""
-    start()
+    start_keras()
     from tf_distilbert.benchmark.keras_nlp_steps import backbone
     from tf_distilbert.exports.saved_model_session import SavedModelSession
 
@@ -59,7 +59,7 @@ def _exported(
     shapes: Mapping[str, tuple[int, int]],
     precision: str,
 ) -> dict[str, Callable[[], None]]:
-    start()
+    start_keras()
     from tf_distilbert.encoder_model import EncoderModel
     from tf_distilbert.exports.exporter import export
     from tf_distilbert.exports.formats import open_raw

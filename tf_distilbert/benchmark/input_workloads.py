@@ -184,18 +184,18 @@ def _prepare(text: str, tokenizer: Any, folder: str, sequence_length: int) -> An
 
 
 def _our_tokenizer(vocabulary: str) -> Any:
-    from tf_distilbert.runtime import start
+    from tf_distilbert.runtime import start_keras
 
-    start()
+    start_keras()
     from tf_distilbert.tokenization.word_piece import WordPieceTokenizer
 
     return WordPieceTokenizer.from_file(vocabulary, lower_case=True)
 
 
 def _keras_nlp_tokenizer(vocabulary: str, for_model: bool = False) -> Any:
-    from tf_distilbert.runtime import start
+    from tf_distilbert.runtime import start_keras
 
-    start()
+    start_keras()
     import keras_nlp
 
     models = keras_nlp.models

@@ -12,9 +12,9 @@ from typing import Any
 
 from tf_distilbert.architecture import Architecture
 from tf_distilbert.benchmark.batch import IGNORED, labels_of, random_batch
-from tf_distilbert.runtime import set_precision_and_seed, start
+from tf_distilbert.runtime import set_precision_and_seed, start_keras
 
-start()
+start_keras()
 
 import keras  # noqa: E402
 import keras_nlp  # noqa: E402

@@ -38,9 +38,9 @@ def measure_matrix_peak(quick: bool) -> dict[str, float]:
 
 def tensorflow_products(sizes: tuple[int, ...]) -> dict[str, Callable[[], Any]]:
     """Give a case ``PRECISION SIZE`` for each, by TensorFlow."""
-    from tf_distilbert.runtime import start
+    from tf_distilbert.runtime import start_keras
 
-    start()
+    start_keras()
     import tensorflow as tf
 
     product = tf.function(lambda x: tf.reduce_sum(tf.cast(tf.matmul(x, x)[:1], tf.float32)))

@@ -5,7 +5,7 @@ from typing import Any
 
 from tf_distilbert.architecture import Architecture
 from tf_distilbert.benchmark.batch import random_batch
-from tf_distilbert.runtime import set_precision_and_seed, start
+from tf_distilbert.runtime import set_precision_and_seed, start_keras
 
 
 class OurStep:
@@ -30,7 +30,10 @@ class OurStep:
         precision: str = "float32",
         options: Mapping[str, Any] | None = None,
     ) -> None:
-        start()
+        start_keras()
+        import keras
+        import tensorflow as tf
+
         from tf_distilbert.distiller import Distiller
         from tf_distilbert.masked_language_model import MaskedLanguageModel
         from tf_distilbert.optimization import AdamW
@@ -43,11 +46,17 @@ class OurStep:
         )
         self.distiller.compile(AdamW(5e-4, clip_norm=5.0))
         self._batch = random_batch(teacher["vocabulary_size"], batch_size, sequence_length)
+        self._batches = None
+        if keras.backend.backend() == "tensorflow":  # whose step takes batches within the graph
+            self._batches = iter(tf.data.Dataset.from_tensors(self._batch).repeat())
+            self.distiller.make_train_function()
 
     def __call__(self) -> float:
         """Make an update and give its loss."""
         self.distiller.reset_metrics()
-        return self.distiller.train_on_batch(*self._batch, return_dict=True)["loss"]
+        if self._batches is None:
+            return self.distiller.train_on_batch(*self._batch, return_dict=True)["loss"]
+        return float(self.distiller.train_function(self._batches)["loss"])
 
 
 def step(**arguments: Any) -> dict[str, Callable[[], float]]:
@@ -65,7 +74,7 @@ def inference(
         shapes: case to batch size and sequence length.
         precision: a Keras policy; ``bfloat16`` holds the weights in it, too.
     """
-    start()
+    start_keras()
     import tensorflow as tf
 
     from tf_distilbert.encoder import Encoder

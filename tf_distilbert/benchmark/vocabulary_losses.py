@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tf_distilbert.benchmark.machine import peak_memory, resident_memory, restart_peak_memory
-from tf_distilbert.runtime import start
+from tf_distilbert.runtime import start_keras
 
 TEMPERATURE = 2.0
 
@@ -25,7 +25,7 @@ def loss(
         method: ``plain`` or ``chunked``.
         tokens, vocabulary_size, hidden_size: of the logits.
     """
-    start()
+    start_keras()
     import tensorflow as tf
 
     generator = np.random.default_rng(0)
