@@ -36,7 +36,9 @@ def said(console):
 
 
 def lines(folder):
-    return [json.loads(line) for line in (folder / "damaged.jsonl").read_text().splitlines()]
+    return [
+        json.loads(line) for line in (folder / "damaged.jsonl").read_text().splitlines() if line
+    ]
 
 
 def test_each_sequence_is_written_once_and_the_first_is_told(tmp_path, console):
@@ -152,7 +154,7 @@ print(log.note())
     assert counts == sorted(counts)
     assert max(finals) == log.count == log.note() == 500
     assert "record 0 at byte 9" in said(console) or "record 200 at byte 9" in said(console)
-    content = lines(tmp_path)  # every line is whole
+    content = lines(tmp_path)  # every line is whole; two that end a torn one leave an empty one
     assert {line["record"] for line in content} == set(range(500))
     assert len(content) <= 600
 
