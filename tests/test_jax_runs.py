@@ -118,7 +118,11 @@ def test_a_run_changes_its_backend_and_back(folder):
     """Begun by TensorFlow, continued by JAX, ended by TensorFlow: as if never stopped."""
     assert main(["distill", str(configure(folder, "plain"))]) == 0
     config = configure(folder, "mixed")
-    for backend, stop_after, code in (("tensorflow", 3, 143), ("jax", 9, 143), ("jax", None, 0)):
+    for backend, stop_after, code in (
+        ("tensorflow", 3, 143),
+        ("jax", 9, 143),
+        ("tensorflow", None, 0),
+    ):
         found, errors = run(backend, "distill", config, "--resume", stop_after=stop_after)
         assert found == code, errors
         if stop_after:

@@ -6,6 +6,7 @@ from pathlib import Path
 from tf_distilbert.errors import UserError
 from tf_distilbert.finetuning.answers import write_n_best
 from tf_distilbert.finetuning.encoded_split import encode_split, reads_segments
+from tf_distilbert.finetuning.example import Example, TextExample, TokenExample
 from tf_distilbert.finetuning.start_model import MODEL_OF_KIND
 from tf_distilbert.finetuning.task import (
     find_task,
@@ -84,7 +85,13 @@ def evaluate_task(
             )
             if predicted.answers:
                 write_n_best(path.with_name(f"{path.stem}_n_best.json"), predicted.answers)
-        if getattr(examples[0], "label", ()) is not None:
+        if _has_labels(examples[0]):
             own = predicted.scores()
             scores[name] = {"score": found.main_score(own), **own}
     return scores
+
+
+def _has_labels(example: Example) -> bool:
+    """Whether there is something to compare with; of a question always, if only no answer."""
+    known = {TextExample: "label", TokenExample: "labels"}.get(type(example))
+    return known is None or getattr(example, known) is not None
