@@ -233,6 +233,19 @@ def test_pretraining_needs_a_vocabulary():
         parse_config(PretrainConfig, values)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"), [("data.vocabulary", 100), ("model", {"num_layers": 2})]
+)
+def test_pretraining_from_a_model_keeps_its_sizes_and_words(name, value):
+    values = with_values()
+    values["initialize_from"] = values.pop("teacher")
+    assert parse_config(PretrainConfig, values).initialize_from
+    section, _, key = name.partition(".")
+    values[section] = values.get(section, {}) | ({key: value} if key else value)
+    with pytest.raises(UserError, match=f"^{name} is given, but the model of initialize_from"):
+        parse_config(PretrainConfig, values)
+
+
 BAD_FILES = {
     "broken": (b"a: [1\nb: 2\n", r"a\.yaml: is not YAML: .*line 2"),
     "a list": (b"- a\n", r"a\.yaml: holds no keys; write lines of the form key: value"),

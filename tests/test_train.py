@@ -161,6 +161,19 @@ def test_pretraining_from_scratch(folder):
     assert len(load_model(path).tokenizer.vocabulary) == 60
 
 
+def test_pretraining_goes_on_from_a_model(folder):
+    values = settings(folder, "trained-on", steps=1, warmup_share=0.0, learning_rate=1e-3)
+    values["initialize_from"] = values.pop("teacher")
+    path = pretrain(parse_config(PretrainConfig, values), QUIET)
+    before, after = (load_file(p / "model.safetensors") for p in (folder / "teacher", path))
+    # Adam's first step is the rate, whatever the gradient.
+    for name, value in after.items():
+        difference = np.abs(value - before[name])
+        assert difference.max() <= 1.001e-3, name
+        # The bias of keys is the one whose gradient is none.
+        assert difference.mean() > 1e-4 or "key.bias" in name, name
+
+
 @pytest.mark.slow
 def test_a_run_that_diverged_goes_on_from_what_is_good(folder):
     """The first update has rate 0, the second spoils the weights, the third shows it."""

@@ -287,14 +287,20 @@ class PretrainConfig:
 
     Attributes:
         output: the run directory.
+        initialize_from: folder of a masked language model to train on, see `load_model`; its sizes
+            and vocabulary are kept. By default a new one is made: `model`, `data.vocabulary`.
     """
 
     output: str
     data: DataConfig
     train: TrainConfig
+    initialize_from: str | None = None
     model: ModelConfig = field(default_factory=ModelConfig)
 
     def __post_init__(self) -> None:
+        if self.initialize_from is not None:
+            self._check_nothing_is_given_twice()
+            return
         if self.data.vocabulary is None:
             raise UserError("data.vocabulary is missing; give a vocab.txt, or a number to learn")
         if isinstance(self.data.vocabulary, int) and not self.data.text:
@@ -304,6 +310,14 @@ class PretrainConfig:
                 f"data.sequence_length {self.data.sequence_length} exceeds model.max_positions "
                 f"{self.model.max_positions}"
             )
+
+    def _check_nothing_is_given_twice(self) -> None:
+        given = {"data.vocabulary": self.data.vocabulary, "model": self.model}
+        for name, nothing in (("data.vocabulary", None), ("model", ModelConfig())):
+            if given[name] != nothing:
+                raise UserError(
+                    f"{name} is given, but the model of initialize_from has its own; remove one"
+                )
 
 
 def resolve_steps(train: TrainConfig, num_sequences: int, num_tokens: int) -> int:

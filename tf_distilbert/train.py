@@ -17,6 +17,7 @@ from tf_distilbert.architecture import Architecture
 from tf_distilbert.config import DistillConfig, PretrainConfig
 from tf_distilbert.data.records import Records
 from tf_distilbert.distiller import Distiller
+from tf_distilbert.errors import UserError
 from tf_distilbert.job import Job
 from tf_distilbert.masked_language_model import MaskedLanguageModel
 from tf_distilbert.masked_lm_data import masked_lm_data
@@ -62,7 +63,7 @@ def distill(config: DistillConfig, console: Console | None = None) -> Path:
 
 @runtime.kept_precision()
 def pretrain(config: PretrainConfig, console: Console | None = None) -> Path:
-    """Train a BERT from scratch by masked language modelling alone.
+    """Train a BERT by masked language modelling alone, from scratch or from an existing one.
 
     Args:
         config: everything; see `load_config`.
@@ -72,18 +73,24 @@ def pretrain(config: PretrainConfig, console: Console | None = None) -> Path:
         The folder of the finished model.
 
     Raises:
-        UserError: text, settings or output are at fault; or the loss is not finite.
+        UserError: text, model, settings or output are at fault; or the loss is not finite.
         Interrupted: a signal came; everything is saved.
     """
     job = Job.open(config, console)
     with explain_lost_workers(job.strategy):
-        learn = partial(load_or_learn_vocabulary, config.data, job.run.data)
-        tokenizer = chief_first(job.strategy, learn)
-        records, held_out = _load_data(job, tokenizer)
-        architecture = Architecture(len(tokenizer.vocabulary), **asdict(config.model))
+        if config.initialize_from:
+            with job.strategy.scope():
+                model = _load_to_train_on(config.initialize_from, config.data.sequence_length)
+            records, held_out = _load_data(job, model.tokenizer)
+        else:
+            learn = partial(load_or_learn_vocabulary, config.data, job.run.data)
+            tokenizer = chief_first(job.strategy, learn)
+            records, held_out = _load_data(job, tokenizer)
+            architecture = Architecture(len(tokenizer.vocabulary), **asdict(config.model))
+            with job.strategy.scope():
+                model = MaskedLanguageModel(architecture, tokenizer)
+                _start_from_frequencies(model, records)
         with job.strategy.scope():
-            model = MaskedLanguageModel(architecture, tokenizer)
-            _start_from_frequencies(model, records)
             trainer = MaskedLMPretrainer(model, **job.splitting)
         data = masked_lm_data(trainer, records, held_out, config)
         train_to_the_end(trainer, data, config.train, job.run, job.console)
@@ -93,6 +100,14 @@ def pretrain(config: PretrainConfig, console: Console | None = None) -> Path:
 def _load_data(job: Job, tokenizer: Tokenizer) -> tuple[Records, Records | None]:
     data, folder = job.config.data, job.run.data
     return job.load(lambda progress: load_data(data, tokenizer, folder, progress=progress))
+
+
+def _load_to_train_on(path: str, sequence_length: int) -> MaskedLanguageModel:
+    model = load_model(path)
+    if not isinstance(model, MaskedLanguageModel):
+        raise UserError(f"{path}: a keras-nlp preset cannot be trained on; give another model")
+    model.check_length(sequence_length)
+    return model
 
 
 def _start_from_frequencies(model: MaskedLanguageModel, records: Records) -> None:
