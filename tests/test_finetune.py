@@ -93,6 +93,30 @@ def test_the_predictions_are_those_of_the_model(folder, scores, capsys):
     assert np.mean([a == b for a, b in zip(found, true, strict=True)]) > 0.85
 
 
+def test_own_columns_are_named_on_the_command_line(folder, scores, capsys):
+    """The same model scores the same on the same sentences under other names."""
+    lines = [row("review", "stars"), *(row(text, str(label)) for text, label in sentences(60, 2))]
+    labels = {"0": "negative", "1": "positive"}
+    write(folder / "own" / "dev.tsv", lines[0], *(f"{x[:-1]}{labels[x[-1]]}" for x in lines[1:]))
+    arguments = ["evaluate", "--model", folder / "run" / "model", "--task", "classification"]
+    arguments += ["--data", folder / "own", "columns.text=review", "columns.label=stars"]
+    arguments = list(map(str, arguments))
+    assert main([*arguments, "--json", str(folder / "own.json")]) == 0
+    own = json.loads((folder / "own.json").read_text())
+    assert own["validation"]["accuracy"] == scores["validation"]["accuracy"]
+    assert main([*arguments, "max_length=4"]) == 2
+    assert "max_length is 4; give 8 or more" in capsys.readouterr().err
+    assert main([*arguments[:-1], "columns.label=star"]) == 2
+    assert "star" in capsys.readouterr().err
+
+
+def test_settings_of_a_task_go_with_a_task(folder, capsys):
+    (folder / "text.txt").write_text("paris is the capital of france .\n")
+    arguments = ["evaluate", "max_length=8", "--model", str(folder / "bert")]
+    assert main([*arguments, "--text", str(folder / "text.txt")]) == 2
+    assert "max_length=8: settings go with --task" in capsys.readouterr().err
+
+
 def test_a_teacher_teaches_its_task(folder, scores):
     """With labels that count nothing, everything comes from the teacher."""
     config = configure(

@@ -9,6 +9,7 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -164,6 +165,8 @@ def _evaluate(options: argparse.Namespace) -> None:
     if options.task:
         _evaluate_task(options)
         return
+    if options.overrides:
+        raise UserError(f"{options.overrides[0]}: settings go with --task")
     from tf_distilbert.evaluation import evaluate
     from tf_distilbert.model_folder import load_model
 
@@ -181,16 +184,21 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _evaluate_task(options: argparse.Namespace) -> None:
+    from tf_distilbert.config_file import parse_config, with_overrides
+    from tf_distilbert.finetuning.finetune_config import TaskEvaluationConfig
     from tf_distilbert.finetuning.task_evaluation import evaluate_task
 
     if not options.data:
         raise UserError("--task needs --data: the folder of the task's files, or tfds")
+    settings = parse_config(TaskEvaluationConfig, with_overrides({}, options.overrides))
     scores = evaluate_task(
         options.model,
         options.task,
         options.data,
         split=options.split,
         predictions=options.predictions,
+        batch_size=options.batch_size,
+        **asdict(settings),
     )
     _print_scores(scores)
     _write_json(options.json, scores)

@@ -127,6 +127,7 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument(
         "--seed", type=int, default=0, metavar="N", help="of the masks; default: %(default)s"
     )
+    _add_overrides(verb, "of a task: max_length=64 columns.text=review null_threshold=-1")
 
     verb = _verb(verbs, "retention", "fine-tune teacher and student on tasks, and compare them")
     verb.add_argument("--teacher", required=True, metavar="DIR", help="a pre-trained model")

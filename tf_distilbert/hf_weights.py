@@ -208,6 +208,25 @@ def read_encoder_tensors(encoder: Encoder, tensors: Mapping[str, np.ndarray], so
     _assign(variables, table, own, source)
 
 
+def read_pooler(model: EncoderModel, tensors: Mapping[str, np.ndarray], source: str) -> None:
+    """Give a BERT's new classifier the pooler of its pre-training, if there is one.
+
+    Args:
+        model: a classifier; of other families, whose heads begin untrained, nothing is changed.
+        tensors, source: as `read_tensors` takes them.
+
+    Raises:
+        UserError: the pooler is of another size.
+    """
+    if (model.task, model.architecture.family) != ("sequence_classification", "bert"):
+        return
+    found = {f"bert.{name.removeprefix('bert.')}": tensor for name, tensor in tensors.items()}
+    table = [row for row in name_table(model.architecture, model.task) if ".pooler." in row[1]]
+    if all(theirs in found for _, theirs in table):
+        variables = named_variables(model)
+        _assign({ours: variables[ours] for ours, _ in table}, table, found, source)
+
+
 def _head_prefixes(task: str) -> tuple[str, ...]:
     """How the names of a task's head begin, in any family."""
     rows = (row for (own, _), rows in _HEADS.items() if own == task for row in rows)

@@ -17,13 +17,24 @@ from tf_distilbert.encoder import Encoder
 from tf_distilbert.encoder_model import EncoderModel
 from tf_distilbert.errors import UserError
 from tf_distilbert.google_checkpoint import is_google_checkpoint, read_google_checkpoint
-from tf_distilbert.hf_weights import read_encoder_tensors, read_tensors, write_tensors
+from tf_distilbert.hf_weights import (
+    read_encoder_tensors,
+    read_pooler,
+    read_tensors,
+    write_tensors,
+)
 from tf_distilbert.hub import download
 from tf_distilbert.keras_nlp_models import KerasNlpMaskedLanguageModel
 from tf_distilbert.keras_nlp_presets import is_preset, load_preset, load_preset_encoder
 from tf_distilbert.masked_language_model import MaskedLanguageModel
 from tf_distilbert.model_config import check_tokenizer, model_config, read_architecture
-from tf_distilbert.task_config import TASK_MODELS, make_task_model, read_task, task_config
+from tf_distilbert.task_config import (
+    TASK_MODELS,
+    default_head_dropout,
+    make_task_model,
+    read_task,
+    task_config,
+)
 from tf_distilbert.tokenization.folder import read_tokenizer
 from tf_distilbert.tokenization.tokenizer import Tokenizer
 from tf_distilbert.weight_files import read_weights
@@ -141,9 +152,13 @@ def written_task(path: str | Path) -> str | None:
 
 def _around(encoder: Encoder, tokenizer: Tokenizer) -> EncoderModel:
     model = EncoderModel(encoder.architecture, tokenizer)
+    _copy_encoder(encoder, model)
+    return model
+
+
+def _copy_encoder(encoder: Encoder, model: EncoderModel) -> None:
     for own, given in zip(model.encoder.weights, encoder.weights, strict=True):
         own.assign(given)
-    return model
 
 
 def load_encoder(path: str | Path) -> tuple[Encoder, Tokenizer]:
@@ -167,6 +182,41 @@ def load_encoder(path: str | Path) -> tuple[Encoder, Tokenizer]:
     encoder.build()
     read_encoder_tensors(encoder, tensors, source=str(folder))
     return encoder, tokenizer
+
+
+def load_with_new_head(
+    path: str | Path, task: str, head_dropout: float | None = None, **settings
+) -> EncoderModel:
+    """Load an encoder and put an untrained head on it.
+
+    The pooler of a pre-trained BERT, a part of a classifier's head, is kept.
+
+    Args:
+        path: as `load_encoder` takes.
+        task: a key of `TASK_MODELS`.
+        head_dropout: before the output; by default as the encoder's authors have it.
+        **settings: of the task's model: its labels, for example.
+
+    Raises:
+        UserError: as `load_model`.
+    """
+    tensors = {}
+    if is_preset(path):
+        encoder, tokenizer = load_preset_encoder(path)
+        architecture = encoder.architecture
+    else:
+        folder = resolve_folder(path)
+        architecture, tensors, tokenizer = _read(folder)
+    if head_dropout is None:
+        head_dropout = default_head_dropout(task, architecture)
+    made = TASK_MODELS[task]
+    model = made(architecture, tokenizer=tokenizer, head_dropout=head_dropout, **settings)
+    if is_preset(path):
+        _copy_encoder(encoder, model)
+    else:
+        read_encoder_tensors(model.encoder, tensors, source=str(folder))
+        read_pooler(model, tensors, source=str(folder))
+    return model
 
 
 def load_tokenizer(path: str | Path) -> Tokenizer:

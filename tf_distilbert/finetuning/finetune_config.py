@@ -53,6 +53,24 @@ class ColumnsConfig:
 
 
 @dataclass(frozen=True)
+class TaskEvaluationConfig:
+    """What ``tf-distilbert evaluate --task`` can be told beside its options.
+
+    Attributes:
+        max_length, doc_stride, columns: as in the fine-tuning; see `FinetuneConfig`.
+        null_threshold: of SQuAD 2.0; see `best_answers`.
+    """
+
+    max_length: int | None = None
+    doc_stride: int = 128
+    null_threshold: float = 0.0
+    columns: ColumnsConfig = field(default_factory=ColumnsConfig)
+
+    def __post_init__(self) -> None:
+        _check_lengths(self.max_length, self.doc_stride)
+
+
+@dataclass(frozen=True)
 class FinetuneConfig:
     """Everything that ``tf-distilbert finetune`` needs.
 
@@ -85,9 +103,13 @@ class FinetuneConfig:
     train: FinetuneTrainConfig = field(default_factory=FinetuneTrainConfig)
 
     def __post_init__(self) -> None:
-        if self.max_length is not None and self.max_length < 8:
-            raise UserError(f"max_length is {self.max_length}; give 8 or more")
+        _check_lengths(self.max_length, self.doc_stride)
         if self.validation_share is not None and not 0 < self.validation_share < 1:
             raise UserError(f"validation_share is {self.validation_share}; it must be in (0, 1)")
-        if self.doc_stride < 1:
-            raise UserError(f"doc_stride is {self.doc_stride}; give 1 or more")
+
+
+def _check_lengths(max_length: int | None, doc_stride: int) -> None:
+    if max_length is not None and max_length < 8:
+        raise UserError(f"max_length is {max_length}; give 8 or more")
+    if doc_stride < 1:
+        raise UserError(f"doc_stride is {doc_stride}; give 1 or more")

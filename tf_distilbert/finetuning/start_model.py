@@ -4,8 +4,7 @@ from collections.abc import Sequence
 
 from tf_distilbert.encoder_model import EncoderModel
 from tf_distilbert.errors import UserError
-from tf_distilbert.model_folder import load_encoder, load_task_model, written_task
-from tf_distilbert.task_config import TASK_MODELS, default_head_dropout
+from tf_distilbert.model_folder import load_task_model, load_with_new_head, written_task
 
 MODEL_OF_KIND = {
     "classification": "sequence_classification",
@@ -13,7 +12,7 @@ MODEL_OF_KIND = {
     "token_classification": "token_classification",
     "question_answering": "question_answering",
 }
-"""Which of `TASK_MODELS` learns a kind of task."""
+"""Which of `task_config.TASK_MODELS` learns a kind of task."""
 
 
 def start_model(
@@ -37,17 +36,12 @@ def start_model(
         model = load_task_model(path, name)
         if tuple(labels or getattr(model, "labels", ())) == getattr(model, "labels", ()):
             return _with_dropout(model, head_dropout)
-    encoder, tokenizer = load_encoder(path)
-    dropout = default_head_dropout(name, encoder.architecture)
-    settings = {"head_dropout": dropout if head_dropout is None else head_dropout}
+    settings = {}
     if name in ("sequence_classification", "token_classification"):
         settings["labels"] = labels or ("LABEL_0",)
     if name == "sequence_classification":
         settings["problem"] = "regression" if kind == "regression" else "single_label"
-    model = TASK_MODELS[name](encoder.architecture, tokenizer=tokenizer, **settings)
-    for own, given in zip(model.encoder.weights, encoder.weights, strict=True):
-        own.assign(given)
-    return model
+    return load_with_new_head(path, name, head_dropout, **settings)
 
 
 def load_teacher(path: str, kind: str) -> EncoderModel:

@@ -25,9 +25,9 @@ def evaluate_task(
     *,
     split: str | None = None,
     predictions: str | Path | None = None,
-    columns: dict[str, str] | None = None,
+    columns: dict[str, str | None] | None = None,
     max_length: int | None = None,
-    stride: int = 128,
+    doc_stride: int = 128,
     batch_size: int = 64,
     null_threshold: float = 0.0,
 ) -> dict[str, dict[str, float]]:
@@ -42,7 +42,7 @@ def evaluate_task(
             of submissions; of questions also n-best lists. Test splits without labels, too, if one
             is named by `split`.
         columns: of one's own files; see `find_task`.
-        max_length, stride: as in the fine-tuning; see `FinetuneConfig`.
+        max_length, doc_stride: as in the fine-tuning; see `FinetuneConfig`.
         batch_size: rows at a time.
         null_threshold: of SQuAD 2.0; see `best_answers`.
 
@@ -73,7 +73,7 @@ def evaluate_task(
             loaded,
             segments=reads_segments(loaded),
             max_length=max_length,
-            stride=stride,
+            stride=doc_stride,
         )
         predicted = predict_split(loaded, encoded, batch_size, null_threshold)
         if predictions is not None:
