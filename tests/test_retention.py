@@ -9,6 +9,7 @@ from task_files import row, write
 from test_finetune import sentences
 
 from tf_distilbert.cli import main
+from tf_distilbert.finetuning.ablation import VARIANTS
 from tf_distilbert.finetuning.retention_table import as_markdown, summarise
 from tf_distilbert.model_folder import save_model
 from tf_distilbert.student import build_student
@@ -20,7 +21,9 @@ SCORES = {
 
 
 def test_medians_spreads_and_shares_are_those_of_a_hand():
-    found = summarise(SCORES, {"teacher": {"parameters": 2e6, "milliseconds": 3.0}})
+    facts = {"teacher": {"parameters": 2e6, "milliseconds": 3.0}}
+    facts["student"] = {"held_out": {"mlm_loss": 4.25, "mlm_accuracy": 0.3}}
+    found = summarise(SCORES, facts)
     teacher, student = found["models"]["teacher"], found["models"]["student"]
     assert teacher["macro_score"] == pytest.approx((80 + 40) / 2)
     assert student["macro_score"] == pytest.approx((70 + 30) / 2)
@@ -32,6 +35,9 @@ def test_medians_spreads_and_shares_are_those_of_a_hand():
     assert "| teacher | 2.0 M | 3.0 | 60.0 | 80.0 (50.0-90.0) | 40.0 (40.0-40.0) |" in text
     assert "| student | 83.3 % | 87.5 % | 75.0 % |" in text
     assert "| student | 50.00 | +0.00 |" in text
+    assert text.endswith(
+        "| model | mlm loss | mlm accuracy |\n| --- | --- | --- |\n| student | 4.2500 | 0.3000 |\n"
+    )
 
 
 def test_a_teacher_that_knows_nothing_has_no_share():
@@ -90,15 +96,19 @@ def test_the_ablation_distils_every_variant(folder):
     config = {
         "teacher": str(folder / "teacher"),
         "output": "unused",
-        "data": {"text": str(text), "sequence_length": 32},
+        "data": {"text": str(text), "validation": str(text), "sequence_length": 32},
         "train": {"steps": 2, "global_batch_size": 8, "precision": "float32"},
     }
     (folder / "distill.yaml").write_text(yaml.safe_dump(config))
     words = arguments(folder, "ablation", "--ablation", folder / "distill.yaml")
     words[words.index("--seeds") + 1] = "1"
+    student = words.index("--student")
+    del words[student : student + 2]  # it is the variant of the whole recipe
     assert main(list(map(str, words))) == 0
     found = json.loads((folder / "ablation" / "retention.json").read_text())
-    assert len(found["models"]) == 2 + 6
+    assert list(found["models"]) == ["teacher", *VARIANTS]
+    held_out = found["models"]["masked LM alone"]["held_out"]
+    assert 0 < held_out["teacher_agreement"] <= 1
     assert "| without cosine |" in (folder / "ablation" / "retention.md").read_text()
 
 
@@ -112,3 +122,7 @@ def test_what_is_missing_is_said_before_anything_is_trained(folder, capsys):
         errors = capsys.readouterr().err
         assert message in errors and errors.count("\n") == 1
         assert not (folder / "refused").exists()
+    words = arguments(folder, "refused")
+    del words[3:5]
+    assert main(list(map(str, words))) == 2
+    assert "give a student, or the configuration of an ablation" in capsys.readouterr().err

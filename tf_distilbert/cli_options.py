@@ -131,7 +131,9 @@ def _parser() -> argparse.ArgumentParser:
 
     verb = _verb(verbs, "retention", "fine-tune teacher and student on tasks, and compare them")
     verb.add_argument("--teacher", required=True, metavar="DIR", help="a pre-trained model")
-    verb.add_argument("--student", required=True, metavar="DIR", help="what was distilled from it")
+    verb.add_argument(
+        "--student", metavar="DIR", help="what was distilled from it; --ablation makes one, too"
+    )
     verb.add_argument("--tasks", required=True, metavar="A,B,...", help="sst2,mrpc,...")
     verb.add_argument(
         "--data", required=True, nargs="+", metavar="DIR", help="the tasks' folders, or tfds"

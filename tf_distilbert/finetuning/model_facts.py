@@ -1,16 +1,21 @@
-"""Size and speed of models, as the retention table gives them."""
+"""Size, speed and held-out figures of models, as the retention table gives them."""
 
 import statistics
 import time
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 
 from tf_distilbert.encoder_model import EncoderModel
 from tf_distilbert.model_folder import load_task_model
+from tf_distilbert.provenance import read_provenance
 
 LENGTH = 128
 """Tokens of the text whose latency is measured."""
+
+HELD_OUT = ("mlm_loss", "mlm_accuracy", "teacher_agreement", "distillation_loss", "cosine_loss")
+"""The figures on held-out text that a table shows; see `Distiller`."""
 
 
 def measure_models(models: Mapping[str, str], rounds: int = 15) -> dict[str, dict[str, float]]:
@@ -38,6 +43,19 @@ def measure_models(models: Mapping[str, str], rounds: int = 15) -> dict[str, dic
         }
         for name, encoder in encoders.items()
     }
+
+
+def held_out_figures(path: str) -> dict[str, float]:
+    """Give what a model's own run measured last on held-out text.
+
+    Args:
+        path: of the model.
+
+    Returns:
+        Those of `HELD_OUT` that there are; nothing of a model that came from elsewhere.
+    """
+    found = read_provenance(Path(path)).get("validation", {})
+    return {name: found[name] for name in HELD_OUT if name in found}
 
 
 def _seconds(encoder: EncoderModel) -> float:

@@ -15,7 +15,7 @@ from tf_distilbert.errors import UserError
 from tf_distilbert.finetuning.ablation import WHOLE, distil_variants
 from tf_distilbert.finetuning.data_folder import find_folder
 from tf_distilbert.finetuning.finetune_config import FinetuneConfig
-from tf_distilbert.finetuning.model_facts import measure_models
+from tf_distilbert.finetuning.model_facts import held_out_figures, measure_models
 from tf_distilbert.finetuning.retention_plot import check_matplotlib, draw_retention
 from tf_distilbert.finetuning.retention_table import as_markdown, summarise
 from tf_distilbert.finetuning.task import TFDS, find_task
@@ -119,7 +119,7 @@ class RetentionPlan:
 
 def retention(
     teacher: str,
-    student: str,
+    student: str | None,
     tasks: Sequence[str],
     data: Sequence[str],
     output: str | Path,
@@ -136,7 +136,8 @@ def retention(
     has finished is not made again.
 
     Args:
-        teacher, student: folders of pre-trained models.
+        teacher, student: folders of pre-trained models. With an `ablation` the student may be left
+            out (None): it is then the one of the whole recipe.
         tasks: names; see `find_task`.
         data: folders that the tasks' folders are in, or ``tfds``.
         output: everything is remembered here.
@@ -154,7 +155,9 @@ def retention(
     """
     check_matplotlib()
     output, console = Path(output), console or Console(stderr=True)
-    models = {"teacher": teacher, "student": student}
+    if student is None and ablation is None:
+        raise UserError("give a student, or the configuration of an ablation that makes one")
+    models = {"teacher": teacher} | ({"student": student} if student else {})
     base = FinetuneConfig(task="", model="", data="", output="") if settings is None else settings
     # What is missing is to be said now, not after hours.
     plan = RetentionPlan(models, tasks, data, output, seeds, learning_rates, base)
@@ -162,10 +165,14 @@ def retention(
     if ablation is not None:
         variants = distil_variants(ablation, output / "students", console)
         models |= {name: str(folder) for name, folder in variants.items()}
-    scores = plan.scores(console)
-    summary = summarise(scores, measure_models(models))
+    scores = replace(plan, models=models).scores(console)
+    facts = {
+        name: {**measured, "held_out": held_out_figures(models[name])}
+        for name, measured in measure_models(models).items()
+    }
+    summary = summarise(scores, facts)
     write_atomically(output / "retention.json", (json.dumps(summary, indent=2) + "\n").encode())
-    text = as_markdown(summary, WHOLE if ablation else None)
+    text = as_markdown(summary, differences_to=WHOLE if ablation else None)
     write_atomically(output / "retention.md", text.encode())
     draw_retention(summary, output / "retention.png")
     return summary

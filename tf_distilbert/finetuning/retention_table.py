@@ -7,12 +7,13 @@ from typing import Any
 Scores = Mapping[str, Mapping[str, Sequence[float]]]
 
 
-def summarise(scores: Scores, facts: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
+def summarise(scores: Scores, facts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Compute medians, macro scores and retentions.
 
     Args:
         scores: model to task to the score of each seed; the teacher first.
-        facts: model to ``parameters`` and ``milliseconds``, see `measure_model`.
+        facts: model to ``parameters`` and ``milliseconds``, see `measure_models`, and ``held_out``,
+            see `held_out_figures`.
 
     Returns:
         ``models``: for each its ``tasks`` (``median``, ``lowest``, ``highest``, ``scores``,
@@ -86,7 +87,22 @@ def as_markdown(summary: Mapping[str, Any], differences_to: str | None = None) -
         for name in others:
             score = models[name]["macro_score"]
             lines.append(_row([name, f"{score:.2f}", f"{score - base:+.2f}"]))
+    lines += _held_out_table({name: model.get("held_out") for name, model in models.items()})
     return "\n".join(lines) + "\n"
+
+
+def _held_out_table(found: Mapping[str, Mapping[str, float] | None]) -> list[str]:
+    names = list(dict.fromkeys(name for figures in found.values() for name in figures or ()))
+    if not names:
+        return []
+    rows = [
+        _row([model, *(f"{figures[name]:.4f}" if name in figures else "" for name in names)])
+        for model, figures in found.items()
+        if figures
+    ]
+    titles = ["model", *(name.replace("_", " ") for name in names)]
+    head = ["", "On held-out text, as the runs that made them measured:", ""]
+    return [*head, _row(titles), _row(["---"] * len(titles)), *rows]
 
 
 def _row(cells: Sequence[str]) -> str:
