@@ -16,7 +16,7 @@ from tf_distilbert.checkpoints import Checkpoints
 from tf_distilbert.config import TrainConfig
 from tf_distilbert.damage_log import DamageLog
 from tf_distilbert.data.pipeline import reveal_user_errors
-from tf_distilbert.errors import UserError, explain_write_errors
+from tf_distilbert.errors import Interrupted, UserError, explain_write_errors
 from tf_distilbert.interruption import Interruption
 from tf_distilbert.logs import RunLog, read_log
 from tf_distilbert.monitor import Monitor
@@ -93,7 +93,12 @@ def train_to_the_end(
     stream = data.make_stream(progress.step)
     # One long Keras epoch: the monitor counts steps, the stream counts passes over the data.
     with interruption, log, monitor, reveal_user_errors():
-        trainer.fit(stream, steps_per_epoch=steps_left, verbose=0, callbacks=[monitor])
+        try:
+            trainer.fit(stream, steps_per_epoch=steps_left, verbose=0, callbacks=[monitor])
+        except Interrupted:
+            # No worker leaves while the chief still saves: its end could be the chief's.
+            sum_over_workers(strategy, 0.0)
+            raise
     _report_losses(run, damage, console)
 
 
