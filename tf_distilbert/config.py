@@ -222,9 +222,9 @@ class TrainConfig:
                 f"give one of train.steps, train.epochs, train.tokens; given: {given} "
                 "(train.epochs=null takes one back)"
             )
-        positive = ("global_batch_size", "learning_rate", "log_every", "validate_every")
-        positive += ("checkpoint_every", "keep_checkpoints", "epsilon", "validation_batch_size")
-        positive += ("steps_per_execution", "max_skipped_updates")
+        positive = ["global_batch_size", "learning_rate", "log_every", "validate_every"]
+        positive += ["checkpoint_every", "keep_checkpoints", "epsilon", "validation_batch_size"]
+        positive += ["steps_per_execution", "max_skipped_updates"]
         for name in (*durations, *positive):
             _check(getattr(self, name) > 0, f"train.{name}", getattr(self, name), "above 0")
         for name in ("micro_batch_size", "clip_norm"):
@@ -330,7 +330,7 @@ def resolve_steps(train: TrainConfig, num_sequences: int, num_tokens: int) -> in
     """
     if train.steps:
         return train.steps
-    epochs = train.epochs or train.tokens / num_tokens
+    epochs = train.epochs or (train.tokens or 0) / num_tokens
     steps = -int(-epochs * num_sequences // train.global_batch_size)
     return max(1, -(-steps // train.steps_per_execution)) * train.steps_per_execution
 

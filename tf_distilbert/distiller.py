@@ -17,6 +17,7 @@ thread 2013), the paper does not print them.
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 
 from keras import KerasTensor as Tensor
 from keras import Model, Variable, ops
@@ -73,7 +74,7 @@ class Distiller(MaskedMeanTrainer):
         distillation_positions: str = "all",
         chunk_size: int = CHUNK_SIZE,
         micro_batches: int = 1,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         super().__init__(micro_batches=micro_batches, **kwargs)
         weights = {

@@ -35,7 +35,7 @@ class EncoderModel(keras.Model):
     task = "encoder"
 
     def __init__(
-        self, architecture: Architecture, tokenizer: "Tokenizer | None" = None, **kwargs
+        self, architecture: Architecture, tokenizer: "Tokenizer | None" = None, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
         self.architecture = architecture
@@ -44,7 +44,7 @@ class EncoderModel(keras.Model):
         self.head = self._make_head()
         self.build()
 
-    def _make_head(self) -> keras.layers.Layer | None:
+    def _make_head(self) -> Any:
         return None
 
     def build(self, input_shape: tuple | None = None) -> None:

@@ -111,7 +111,7 @@ class AdamW(keras.optimizers.AdamW):
         epsilon: float = 1e-6,
         weight_decay: float = 0.0,
         clip_norm: float | None = None,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         super().__init__(
             learning_rate,

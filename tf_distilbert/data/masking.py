@@ -17,6 +17,7 @@ DistilBERT's reference implementation, after XLM.
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -68,6 +69,8 @@ class TokenMasker:
             raise UserError(
                 f"mask_share {mask_share} and random_share {random_share} must add up to 1 at most"
             )
+        if smoothing and token_counts is None:
+            raise UserError("smoothing needs token_counts; TokenMasker.for_records gives them")
         self.vocabulary_size = len(vocabulary)
         self.num_slots = math.ceil(rate * sequence_length)
         self.rate, self.mask_share, self.random_share = rate, mask_share, random_share
@@ -75,7 +78,7 @@ class TokenMasker:
         self.mask_id = mask_id
         self.seed = seed
         weights = np.ones(self.vocabulary_size)
-        if smoothing:
+        if smoothing and token_counts is not None:
             weights = np.maximum(token_counts, 1).astype(np.float64) ** -smoothing
         weights[list(special_ids)] = 0.0
         with np.errstate(divide="ignore"):
@@ -88,7 +91,7 @@ class TokenMasker:
         )
 
     @classmethod
-    def for_records(cls, records: Records, **options) -> "TokenMasker":
+    def for_records(cls, records: Records, **options: Any) -> "TokenMasker":
         """Make the masker that fits prepared records; options as in the class."""
         return cls(
             records.vocabulary,

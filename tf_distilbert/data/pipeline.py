@@ -62,8 +62,9 @@ def masked_lm_dataset(
 
     rows = _rows_of_parts(batch_size, num_parts, parts, first_step, num_steps)
     choices = rows.map(lambda numbers: visiting_order(numbers, len(records), seed))
-    make = _packed_batches if isinstance(records, PackedRecords) else _batches
-    return make(choices, records, masker, batch_size // num_parts)
+    if isinstance(records, PackedRecords):
+        return _packed_batches(choices, records, masker, batch_size // num_parts)
+    return _batches(choices, records, masker, batch_size // num_parts)
 
 
 def evaluation_dataset(
