@@ -262,11 +262,12 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class DistillConfig:
-    """Everything that ``tf-distilbert distill`` needs.
+    """Everything that ``tf-distilbert distill`` needs; a `UserError` where that cannot be.
 
     Attributes:
         teacher: folder of the teacher; see `load_model`.
         output: the run directory.
+        data, train, student, loss: parts with keys of their own.
     """
 
     teacher: str
@@ -283,10 +284,11 @@ class DistillConfig:
 
 @dataclass(frozen=True)
 class PretrainConfig:
-    """Everything that ``tf-distilbert pretrain`` needs.
+    """Everything that ``tf-distilbert pretrain`` needs; a `UserError` where that cannot be.
 
     Attributes:
         output: the run directory.
+        data, train, model: parts with keys of their own.
         initialize_from: folder of a masked language model to train on, see `load_model`; its sizes
             and vocabulary are kept. By default a new one is made: `model`, `data.vocabulary`.
     """

@@ -57,6 +57,8 @@ class MaskedLanguageModel(EncoderModel):
 
     - ``mask_positions``: int [B, P], where to predict
 
+    Source: Devlin et al. 2019, section 3.1; the head as in Google's ``run_pretraining.py``.
+
     Example:
         >>> model = tf_distilbert.load_model("saved_models/sample_teacher")
         >>> logits = model({"token_ids": ids, "padding_mask": mask, "mask_positions": positions})

@@ -221,7 +221,13 @@ def load_with_new_head(
 
 
 def load_tokenizer(path: str | Path) -> Tokenizer:
-    """Load the tokenizer alone of what `load_model` and `load_encoder` take.
+    """Load the tokenizer alone.
+
+    Args:
+        path: what `load_model` or `load_encoder` takes.
+
+    Returns:
+        A `WordPieceTokenizer`, or RoBERTa's or Japanese BERT's, with the same methods.
 
     Raises:
         UserError: as `load_model`.

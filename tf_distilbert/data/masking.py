@@ -45,6 +45,15 @@ class TokenMasker:
             that would exceed the sequence's share is left out: the rate is met from below.
         word_start: how tokens that begin a word are marked; see `Tokenizer`.
         seed: another seed, other masks.
+
+    Raises:
+        UserError: a share is out of range, or smoothing has no counts.
+
+    Source: Devlin et al. 2019, section 3.1; smoothing as in Sanh et al. 2019's implementation.
+
+    Example:
+        >>> masker = tf_distilbert.TokenMasker.for_records(records, smoothing=0.7)
+        >>> batches = tf_distilbert.masked_lm_dataset(records, masker, batch_size=32)
     """
 
     def __init__(
@@ -92,7 +101,12 @@ class TokenMasker:
 
     @classmethod
     def for_records(cls, records: Records, **options: Any) -> "TokenMasker":
-        """Make the masker that fits prepared records; options as in the class."""
+        """Make the masker that fits prepared records.
+
+        Args:
+            records: give vocabulary, special ids, sequence length and token counts.
+            **options: `rate`, `mask_share`, `random_share`, `smoothing`, `whole_word`, `seed`.
+        """
         return cls(
             records.vocabulary,
             records.special_ids,

@@ -51,6 +51,12 @@ class TaskTrainer(MaskedMeanTrainer):
 
     Raises:
         UserError: a weight is out of range, or teacher and model do not fit each other.
+
+    Source: Devlin et al. 2019, section 4; with a teacher Sanh et al. 2019, section 3.
+
+    Example:
+        >>> trainer = TaskTrainer(model, teacher)
+        >>> trainer.compile(tf_distilbert.AdamW(3e-5, weight_decay=0.01, clip_norm=1.0))
     """
 
     def __init__(
