@@ -32,6 +32,9 @@ def load_config(kind: type[Config], path: str | Path, overrides: Sequence[str] =
         overrides: ``key.subkey=value``, the value in YAML; a text value for a list key is a list
             of one.
 
+    Returns:
+        The configuration, every default filled in.
+
     Raises:
         UserError: names the file or key, what is wrong, and the nearest key if one is unknown.
 

@@ -56,8 +56,8 @@ class Distiller(MaskedMeanTrainer):
             language model; teacher and student differ in vocabulary, or in hidden size while the
             cosine term is on.
 
-    Batches are those of `masked_lm_dataset`. The logs of `fit` and `evaluate` have ``loss`` and each
-    term without its weight, a mean a token: ``distillation_loss`` and ``mlm_loss`` in nats,
+    Batches are those of `masked_lm_dataset`. The logs of `fit` and `evaluate` have ``loss`` and
+    each term without its weight, a mean a token: ``distillation_loss`` and ``mlm_loss`` in nats,
     ``cosine_loss`` from 0 to 2, ``mse_loss``; and at the masked tokens ``mlm_accuracy`` and
     ``teacher_agreement``, shares of top-1 answers. Those of `fit` have ``gradient_norm``,
     ``tokens_per_second`` and ``skipped_updates`` (that were not finite), too.

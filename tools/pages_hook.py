@@ -40,7 +40,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         source, text = waiting.pop()
         for target in _targets(text, source):
             uri = _page_of(target)
-            if uri in _sources:
+            if uri in _sources or target == f"docs/{uri}":
                 continue
             content = _content(ROOT / target, target)
             files.append(File.generated(config, uri, content=content))
