@@ -27,6 +27,10 @@ BEAM = ["apache-beam>=2.77"]
 JAX = ["jax>=0.8"]
 # Pictures of results.
 REPORT = ["matplotlib>=3.8"]
+# These pages as a site.
+DOCS = ["mkdocs>=1.6,<2", "mkdocs-material>=9.5,<10", "mkdocstrings[python]>=0.27"]
+# What reads the code without running it, and what builds and looks at distributions.
+LINT = ["ruff>=0.9", "mypy>=1.18", "types-PyYAML", "types-protobuf", "build>=1.2", "twine>=6"]
 # MeCab and the two dictionaries that Japanese BERTs were trained with.
 JAPANESE = ["fugashi>=1.3", "ipadic>=1.0", "unidic-lite>=1.0"]
 
@@ -37,6 +41,21 @@ setup(
     long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
+    license_files=["LICENSE"],
+    author="The tf_distilbert contributors",
+    keywords="bert distilbert roberta knowledge-distillation keras tensorflow nlp transformers",
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Environment :: Console",
+        "Intended Audience :: Developers",
+        "Intended Audience :: Science/Research",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3.11",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Topic :: Text Processing :: Linguistic",
+        "Typing :: Typed",
+    ],
     python_requires=">=3.11",
     packages=[
         "tf_distilbert",
@@ -56,6 +75,7 @@ setup(
         "tf_distilbert.saved_models": "saved_models",
     },
     package_data={
+        "tf_distilbert": ["py.typed"],
         "tf_distilbert.configs": ["*.yaml"],
         "tf_distilbert.saved_models": ["sample_teacher/*"],
     },
@@ -87,6 +107,8 @@ setup(
         "beam": BEAM,
         "jax": JAX,
         "report": REPORT,
+        "docs": DOCS,
+        "lint": LINT,
     },
     entry_points={"console_scripts": ["tf-distilbert = tf_distilbert.cli:main"]},
 )

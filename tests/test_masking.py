@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tf_distilbert.data import hashing
 from tf_distilbert.data.masking import TokenMasker
+from tf_distilbert.errors import UserError
 
 SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 PAD, UNKNOWN, START, END, MASK = range(5)
@@ -382,3 +383,9 @@ def test_epochs_seeds_and_indices_give_unrelated_masks():
         assert abs((base & other).sum() - expected) < 5 * math.sqrt(expected)
     assert (base == places(0, 0, 0)).all()
     assert (base == places(2**64, 0, 0)).all()  # seeds are taken modulo 2^64
+
+
+def test_smoothing_without_counts_is_refused():
+    with pytest.raises(UserError, match="smoothing needs token_counts"):
+        TokenMasker(VOCABULARY, range(5), MASK, 16, smoothing=0.7)
+    TokenMasker(VOCABULARY, range(5), MASK, 16)

@@ -27,16 +27,26 @@ class Architecture:
     """Shape of a transformer encoder with a masked-LM head; the defaults are BERT-base's.
 
     Attributes:
-        family: ``bert``, ``distilbert`` or ``roberta``: names on disk, where dropout is applied.
         vocabulary_size: rows of the embedding table, tied to the head's output.
-        max_positions: the longest sequence.
+        hidden_size: width of embeddings and hidden states; a multiple of `num_heads`.
+        num_layers: transformer blocks.
+        num_heads: attention heads of a block.
+        intermediate_size: width of a block's feed-forward layer.
+        max_positions: the longest sequence, in tokens.
         reserved_positions: rows of the position table before that of the first token: 2 in
             RoBERTa, whose authors counted from the padding's id on; else 0.
         num_segments: rows of the token-type table; 0 for DistilBERT, which has none.
         activation: ``gelu`` (erf, as Hugging Face's BERT), ``gelu_tanh`` or ``relu``.
+        layer_norm_epsilon: added to the variance.
         dropout: on embeddings, feed-forward output and, not in DistilBERT, attention output.
         attention_dropout: on attention probabilities.
         initializer_range: standard deviation of the normal distribution that weights start from.
+        family: ``bert``, ``distilbert`` or ``roberta``: names on disk, where dropout is applied.
+
+    Raises:
+        UserError: a number is out of range or of another kind, a name is unknown.
+
+    Source: Devlin et al. 2019, section 3; Liu et al. 2019; Sanh et al. 2019, section 3.
     """
 
     vocabulary_size: int

@@ -24,11 +24,11 @@ if keras.backend.backend() == "tensorflow":
                 parallel_iterations=1,
             )[1]
         # Such a loop holds two tables more than calls in a row.
-        state = state(times == 0)
+        values = state(times == 0)
         for i in range(times):
-            with tf.control_dependencies([t for t in tree.flatten(state) if t is not None]):
-                state = function(tf.constant(i), state)
-        return state
+            with tf.control_dependencies([t for t in tree.flatten(values) if t is not None]):
+                values = function(tf.constant(i), values)
+        return values
 
     def computes_in_blocks() -> bool:
         """Whether the device computes a chunk's losses few tokens at a time."""
@@ -43,6 +43,6 @@ else:
         """Whether the device computes a chunk's losses few tokens at a time."""
         return jax.default_backend() == "cpu"
 
-    def repeat(times: int, function: Callable, state: Callable[[bool], tuple]) -> tuple:
+    def repeat(times: int | Tensor, function: Callable, state: Callable[[bool], tuple]) -> tuple:
         """Apply a function of (i, state), one call after the other."""
         return ops.fori_loop(0, times, function, state(True))

@@ -258,8 +258,8 @@ def _export(options: argparse.Namespace) -> None:
     _start(only="tensorflow")
     from tf_distilbert.exports.exporter import export
 
-    names = ("task", "precision", "name", "version", "long_texts", "max_length", "top_k")
-    names += ("batching", "calibration")
+    names = ["task", "precision", "name", "version", "long_texts", "max_length", "top_k"]
+    names += ["batching", "calibration"]
     folder, found = export(
         options.model,
         options.format,
@@ -287,8 +287,8 @@ def _predict(options: argparse.Namespace) -> None:
 def _benchmark(options: argparse.Namespace) -> None:
     from tf_distilbert.benchmark.kinds import run_benchmark
 
-    names = ("quick", "json_path", "only", "batch_size", "sequence_length", "rounds", "text")
-    names += ("vocabulary", "step_tokens_per_second")
+    names = ["quick", "json_path", "only", "batch_size", "sequence_length", "rounds", "text"]
+    names += ["vocabulary", "step_tokens_per_second"]
     run_benchmark(options.kind, **{name: getattr(options, name) for name in names})
 
 

@@ -19,7 +19,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     Returns:
         The options; ``verb`` is the verb, and ``passed_on`` what follows ``--``.
     """
-    parser = _parser()
+    parser = make_parser()
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     passed_on: list[str] = []
     if arguments[:1] in (["prepare"], ["launch"]) and "--" in arguments:
@@ -35,7 +35,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     return options
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """Make the parser of all verbs."""
     parser = argparse.ArgumentParser(
         prog="tf-distilbert",
         description="Distil a BERT or RoBERTa into a student of half its depth.",

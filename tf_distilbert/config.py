@@ -222,9 +222,9 @@ class TrainConfig:
                 f"give one of train.steps, train.epochs, train.tokens; given: {given} "
                 "(train.epochs=null takes one back)"
             )
-        positive = ("global_batch_size", "learning_rate", "log_every", "validate_every")
-        positive += ("checkpoint_every", "keep_checkpoints", "epsilon", "validation_batch_size")
-        positive += ("steps_per_execution", "max_skipped_updates")
+        positive = ["global_batch_size", "learning_rate", "log_every", "validate_every"]
+        positive += ["checkpoint_every", "keep_checkpoints", "epsilon", "validation_batch_size"]
+        positive += ["steps_per_execution", "max_skipped_updates"]
         for name in (*durations, *positive):
             _check(getattr(self, name) > 0, f"train.{name}", getattr(self, name), "above 0")
         for name in ("micro_batch_size", "clip_norm"):
@@ -262,11 +262,12 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class DistillConfig:
-    """Everything that ``tf-distilbert distill`` needs.
+    """Everything that ``tf-distilbert distill`` needs; a `UserError` where that cannot be.
 
     Attributes:
         teacher: folder of the teacher; see `load_model`.
         output: the run directory.
+        data, train, student, loss: parts with keys of their own.
     """
 
     teacher: str
@@ -283,10 +284,11 @@ class DistillConfig:
 
 @dataclass(frozen=True)
 class PretrainConfig:
-    """Everything that ``tf-distilbert pretrain`` needs.
+    """Everything that ``tf-distilbert pretrain`` needs; a `UserError` where that cannot be.
 
     Attributes:
         output: the run directory.
+        data, train, model: parts with keys of their own.
         initialize_from: folder of a masked language model to train on, see `load_model`; its sizes
             and vocabulary are kept. By default a new one is made: `model`, `data.vocabulary`.
     """
@@ -330,7 +332,7 @@ def resolve_steps(train: TrainConfig, num_sequences: int, num_tokens: int) -> in
     """
     if train.steps:
         return train.steps
-    epochs = train.epochs or train.tokens / num_tokens
+    epochs = train.epochs or (train.tokens or 0) / num_tokens
     steps = -int(-epochs * num_sequences // train.global_batch_size)
     return max(1, -(-steps // train.steps_per_execution)) * train.steps_per_execution
 

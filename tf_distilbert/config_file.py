@@ -11,13 +11,16 @@ import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, asdict, fields, is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
 
 from tf_distilbert.errors import UserError
 
-Config = TypeVar("Config")
+if TYPE_CHECKING:  # the standard library names it for type checkers alone
+    from _typeshed import DataclassInstance
+
+Config = TypeVar("Config", bound="DataclassInstance")
 
 
 def load_config(kind: type[Config], path: str | Path, overrides: Sequence[str] = ()) -> Config:
@@ -28,6 +31,9 @@ def load_config(kind: type[Config], path: str | Path, overrides: Sequence[str] =
         path: the YAML file.
         overrides: ``key.subkey=value``, the value in YAML; a text value for a list key is a list
             of one.
+
+    Returns:
+        The configuration, every default filled in.
 
     Raises:
         UserError: names the file or key, what is wrong, and the nearest key if one is unknown.
@@ -77,7 +83,7 @@ def dump_config(config: Any) -> str:
 
 
 def _convert(hint: Any, value: Any, key: str) -> Any:
-    if is_dataclass(hint):
+    if isinstance(hint, type) and is_dataclass(hint):
         if value is not None and not isinstance(value, Mapping):
             raise UserError(f"{key} is {value!r}; it takes keys of its own, as {key}.NAME")
         return parse_config(hint, value or {}, prefix=f"{key}.")

@@ -29,7 +29,8 @@ class DamageLog:
 
     def __init__(self, folder: Path, damaged: Iterable[DamagedSequences], console: Console) -> None:
         self._path = folder / DAMAGE_FILE
-        self._sources = [[source, 0] for source in damaged]
+        self._sources = list(damaged)
+        self._seen = [0] * len(self._sources)
         self._console = console
         self._known: dict[tuple[str, int], str] = {}
         self._position = 0
@@ -48,10 +49,10 @@ class DamageLog:
             UserError: the file cannot be written.
         """
         self._read()
-        for source in self._sources:
-            found = source[0].since(source[1])
+        for i, source in enumerate(self._sources):
+            found = source.since(self._seen[i])
             self._write([damaged for damaged in found if _key(damaged) not in self._known])
-            source[1] += len(found)
+            self._seen[i] += len(found)
         if self._known and not self._told:
             self._told = True
             first = next(iter(self._known.values()))

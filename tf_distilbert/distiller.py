@@ -17,6 +17,7 @@ thread 2013), the paper does not print them.
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 
 from keras import KerasTensor as Tensor
 from keras import Model, Variable, ops
@@ -55,6 +56,14 @@ class Distiller(MaskedMeanTrainer):
             language model; teacher and student differ in vocabulary, or in hidden size while the
             cosine term is on.
 
+    Batches are those of `masked_lm_dataset`. The logs of `fit` and `evaluate` have ``loss`` and
+    each term without its weight, a mean a token: ``distillation_loss`` and ``mlm_loss`` in nats,
+    ``cosine_loss`` from 0 to 2, ``mse_loss``; and at the masked tokens ``mlm_accuracy`` and
+    ``teacher_agreement``, shares of top-1 answers. Those of `fit` have ``gradient_norm``,
+    ``tokens_per_second`` and ``skipped_updates`` (that were not finite), too.
+
+    Source: Sanh et al. 2019, section 2.
+
     Example:
         >>> distiller = Distiller(teacher, build_student(teacher))
         >>> distiller.compile(tf_distilbert.AdamW(5e-4, clip_norm=5.0))
@@ -73,7 +82,7 @@ class Distiller(MaskedMeanTrainer):
         distillation_positions: str = "all",
         chunk_size: int = CHUNK_SIZE,
         micro_batches: int = 1,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         super().__init__(micro_batches=micro_batches, **kwargs)
         weights = {

@@ -7,6 +7,7 @@ state of a generator: every step can be made again, and every replica draws its 
 import contextlib
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import keras
 from keras import KerasTensor as Tensor
@@ -26,7 +27,7 @@ if keras.backend.backend() == "tensorflow":
 else:
     import jax
 
-    def _random_words(count: int, seed: Tensor) -> Tensor:
+    def _random_words(count: int | Tensor, seed: Tensor) -> Tensor:
         """Draw numbers of 16 bits in pairs: int16 [count, 2].
 
         XLA's own generator: JAX's default one takes several times as long on a GPU or a TPU. Of
@@ -40,7 +41,7 @@ else:
 class _Draws(threading.local):
     """The seed in force, and how often it was used; each replica is traced by its own thread."""
 
-    seed: Tensor | None = None
+    seed: Any = None  # an integer tensor [2]
     count = 0
 
 
@@ -78,10 +79,10 @@ class Dropout(keras.layers.Layer):
         rate: share of numbers to drop, 0 <= rate < 1.
     """
 
-    def __init__(self, rate: float, **kwargs) -> None:
+    def __init__(self, rate: float, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.rate = rate
-        self.seed_generator = keras.random.SeedGenerator() if rate else None
+        self.seed_generator: Any = keras.random.SeedGenerator() if rate else None
         self.built = True
 
     def call(self, values: Tensor, training: bool = False) -> Tensor:

@@ -12,6 +12,8 @@ numerically equal to Hugging Face's `BertModel`, `RobertaModel` and `DistilBertM
 (docs/parity.md).
 """
 
+from typing import Any
+
 import keras
 from keras import KerasTensor as Tensor
 from keras import ops
@@ -28,7 +30,7 @@ MASKED_SCORE = -1e9
 class Block(keras.layers.Layer):
     """Self-attention and feed-forward, each with residual connection and LayerNorm after it."""
 
-    def __init__(self, architecture: Architecture, **kwargs) -> None:
+    def __init__(self, architecture: Architecture, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.architecture = architecture
         self.query_key_value = _dense(architecture, 3 * architecture.hidden_size, "query_key_value")
@@ -76,7 +78,8 @@ class Block(keras.layers.Layer):
         projected = ops.reshape(self.query_key_value(tokens), (-1, sequence_length, 3, heads, size))
         drops = training and self.attention_dropout.rate
         if has_fused_attention(self.compute_dtype) and not drops:
-            context = fused_attention(*ops.unstack(projected, 3, axis=2), attention_bias)
+            query, key, value = ops.unstack(projected, 3, axis=2)
+            context = fused_attention(query, key, value, attention_bias)
             return ops.reshape(context, (-1, self.architecture.hidden_size))
         query, key, value = ops.unstack(ops.transpose(projected, (2, 0, 3, 1, 4)), 3)  # [B,H,S,K]
         # Scaling the query costs S·K products a head, scaling the scores would cost S·S.
@@ -98,7 +101,7 @@ class Encoder(keras.layers.Layer):
         architecture: sizes, activation, dropout.
     """
 
-    def __init__(self, architecture: Architecture, **kwargs) -> None:
+    def __init__(self, architecture: Architecture, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.architecture = architecture
         self.embedding_norm = _norm(architecture, "embedding_norm")

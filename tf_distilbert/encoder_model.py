@@ -30,12 +30,20 @@ class EncoderModel(keras.Model):
     - ``padding_mask``: bool or 0/1 [B, S], true at real tokens
     - ``segment_ids``: int [B, S], optional, used by BERT alone
     - ``position_ids`` and ``sequence_ids``: int [B, S], optional, for packed rows; see `Encoder`
+
+    The dtype of what comes out is the compute dtype of Keras's policy: float32, or bfloat16.
+
+    Source: Devlin et al. 2019, section 3.
+
+    Example:
+        >>> model = tf_distilbert.load_task_model("path/to/folder", task="encoder")
+        >>> hidden = model({"token_ids": ids, "padding_mask": ids != model.tokenizer.pad_id})
     """
 
     task = "encoder"
 
     def __init__(
-        self, architecture: Architecture, tokenizer: "Tokenizer | None" = None, **kwargs
+        self, architecture: Architecture, tokenizer: "Tokenizer | None" = None, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
         self.architecture = architecture
@@ -44,7 +52,7 @@ class EncoderModel(keras.Model):
         self.head = self._make_head()
         self.build()
 
-    def _make_head(self) -> keras.layers.Layer | None:
+    def _make_head(self) -> Any:
         return None
 
     def build(self, input_shape: tuple | None = None) -> None:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeGuard
 
 from tf_distilbert.errors import UserError
 
@@ -137,7 +138,7 @@ def _fetch_errors() -> tuple[type[Exception], ...]:
     return (*HfHubHTTPError.__bases__, OSError, RuntimeError)
 
 
-def _is_local(error: Exception) -> bool:
+def _is_local(error: Exception) -> TypeGuard[OSError]:
     """Whether the disk and not the network failed; only then Python fills in the number."""
     return isinstance(error, OSError) and error.errno is not None
 

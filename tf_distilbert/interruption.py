@@ -3,6 +3,7 @@
 import signal
 import threading
 from types import FrameType
+from typing import Any
 
 
 class Interruption:
@@ -14,7 +15,7 @@ class Interruption:
 
     def __init__(self) -> None:
         self.number: int | None = None
-        self._handlers: dict[int, object] = {}
+        self._handlers: dict[int, Any] = {}
 
     def __enter__(self) -> "Interruption":
         if threading.current_thread() is threading.main_thread():  # others cannot set handlers

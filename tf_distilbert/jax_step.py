@@ -30,7 +30,10 @@ class StepModel(keras.Model):
     and used under it.
     """
 
-    def __init__(self, **kwargs) -> None:
+    train_function: Any
+    test_function: Any
+
+    def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.strategy = keras.distribution.distribution()
         self._asked_to_stop = False
@@ -56,13 +59,13 @@ class StepModel(keras.Model):
         """Tell, within a step, whether this replica's worker was asked to stop: float32 scalar."""
         return self._stop_request_of_step
 
-    def fit(self, *args, **kwargs) -> keras.callbacks.History:
+    def fit(self, *args: Any, **kwargs: Any) -> keras.callbacks.History:
         """Train as Keras does, on the devices that the model was made for."""
         self._asked_to_stop = False
         with self.scope():
             return super().fit(*args, **kwargs)
 
-    def evaluate(self, *args, **kwargs) -> Any:
+    def evaluate(self, *args: Any, **kwargs: Any) -> Any:
         """Evaluate as Keras does, in the middle of `fit`, too."""
         self.settle()
         with self.scope():
@@ -144,7 +147,7 @@ class StepModel(keras.Model):
         if not self.run_eagerly:
             of_values = jax.jit(of_values, donate_argnums=0)
 
-        def of_iterator(state: tuple, iterator: Any) -> tuple[dict[str, Tensor], tuple]:
+        def of_iterator(state: Any, iterator: Any) -> tuple[dict[str, Tensor], tuple]:
             frozen = [variable.value for variable in frozen_variables]
             stop_requests = self._stop_requests()
             for _ in range(self.steps_per_execution):
@@ -155,7 +158,7 @@ class StepModel(keras.Model):
 
     def _stop_requests(self) -> Tensor:
         """Give each device what its process was asked: float32 [number of devices]."""
-        asked = np.float32(self._asked_to_stop)
+        asked = np.asarray(self._asked_to_stop, np.float32)
         if self.strategy is None:
             return asked[None]
         mesh = self.strategy.device_mesh.backend_mesh

@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 import keras
@@ -14,7 +14,7 @@ from jax.experimental import multihost_utils
 from tf_distilbert.cluster import worker_addresses, worker_number
 from tf_distilbert.errors import UserError
 
-Strategy = keras.distribution.DataParallel
+Strategy: TypeAlias = keras.distribution.DataParallel
 
 
 def make(name: str) -> Strategy:

@@ -3,27 +3,19 @@
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from rich.console import Console
 
 from tf_distilbert import runtime
-from tf_distilbert.config import TrainConfig
 from tf_distilbert.encoder_model import EncoderModel
 from tf_distilbert.logs import read_log
 from tf_distilbert.model_folder import save_model
 from tf_distilbert.provenance import write_provenance
-from tf_distilbert.run_directory import RunDirectory
+from tf_distilbert.run_directory import JobConfig, RunDirectory
 from tf_distilbert.strategy import Strategy, chief_first, is_chief, make_strategy, num_replicas
 
 Result = TypeVar("Result")
-
-
-class JobConfig(Protocol):
-    """What the configurations of all jobs have."""
-
-    output: str
-    train: TrainConfig
 
 
 @dataclass(frozen=True)
@@ -62,7 +54,7 @@ class Job:
         return cls(config, strategy, console, run)
 
     @property
-    def splitting(self) -> dict[str, int]:
+    def splitting(self) -> dict[str, Any]:
         """The arguments of a trainer that follow from the devices and the seed."""
         train = self.config.train
         micro_batches = train.micro_batches(num_replicas(self.strategy))

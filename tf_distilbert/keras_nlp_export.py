@@ -62,6 +62,7 @@ def export_keras_nlp(model: MaskedLanguageModel, output: str | Path) -> None:
 def write_keras_nlp(model: MaskedLanguageModel, folder: Path) -> None:
     """Write the files of a keras-nlp preset into a folder; see `export_keras_nlp`."""
     family = _check_architecture(model.architecture)
+    assert model.tokenizer is not None  # whoever exports has looked
     tokenizer = _make_tokenizer(model.tokenizer, family)
     task = _make_task(model, family, tokenizer)
     task.save_to_preset(str(folder))

@@ -29,7 +29,7 @@ if TYPE_CHECKING:  # it takes seconds to import
     import keras_nlp
 
 # How keras-nlp's class names begin, and what its encoders compute that no attribute of them says.
-FAMILIES = {
+FAMILIES: dict[str, dict[str, Any]] = {
     "Bert": {"family": "bert", "activation": "gelu_tanh", "layer_norm_epsilon": 1e-12},
     "DistilBert": {"family": "distilbert", "activation": "gelu", "layer_norm_epsilon": 1e-12},
     "Roberta": {"family": "roberta", "activation": "gelu", "layer_norm_epsilon": 1e-5}
@@ -99,7 +99,7 @@ class KerasNlpMaskedLanguageModel(keras.Model):
 
     task = "masked_lm"
 
-    def __init__(self, task: "keras_nlp.models.MaskedLM", **kwargs) -> None:
+    def __init__(self, task: "keras_nlp.models.MaskedLM", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         backbone = task.backbone
         self.architecture = architecture_of(backbone)
@@ -192,7 +192,8 @@ def architecture_of(backbone: "keras_nlp.models.Backbone") -> Architecture:
     Raises:
         UserError: it is none of `FAMILIES`.
     """
-    constants = FAMILIES[_family(backbone)]
+    constants: dict[str, Any] = {"num_segments": getattr(backbone, "num_segments", 0)}
+    constants |= FAMILIES[_family(backbone)]
     return Architecture(
         vocabulary_size=backbone.vocabulary_size,
         hidden_size=backbone.hidden_dim,
@@ -202,7 +203,7 @@ def architecture_of(backbone: "keras_nlp.models.Backbone") -> Architecture:
         max_positions=backbone.max_sequence_length,
         dropout=backbone.dropout,
         attention_dropout=backbone.dropout,
-        **{"num_segments": getattr(backbone, "num_segments", 0)} | constants,
+        **constants,
     )
 
 

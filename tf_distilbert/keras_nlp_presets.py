@@ -106,7 +106,9 @@ def load_preset_encoder(name_or_folder: str | Path) -> tuple[Encoder, Tokenizer]
     values = read_values(backbone)
     for variable in encoder.weights:
         variable.assign(values[variable.path])
-    return encoder, tokenizer_of(preprocessor)
+    tokenizer = tokenizer_of(preprocessor)
+    assert tokenizer is not None  # a preset's preprocessor has one
+    return encoder, tokenizer
 
 
 def _load_parts(folder: Path, family: str) -> tuple["keras_nlp.models.Backbone", Any]:

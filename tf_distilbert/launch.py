@@ -97,11 +97,12 @@ _C_LIBRARY = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 def _stop_with_parent() -> None:
+    assert _C_LIBRARY is not None  # given to Linux alone
     _C_LIBRARY.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _show(worker: subprocess.Popen, index: int) -> None:
-    for line in worker.stderr:
+    for line in worker.stderr or ():
         print(f"[worker {index}] {line}", end="", file=sys.stderr)
 
 

@@ -4,6 +4,7 @@ Dimensions: B batch, S sequence, P positions to predict, D hidden, V vocabulary,
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import keras
 from keras import KerasTensor as Tensor
@@ -18,7 +19,7 @@ from tf_distilbert.vocabulary_loss import Projection
 class MaskedLMHead(keras.layers.Layer):
     """Dense, activation, LayerNorm; the output projection's bias, whose table is the embeddings."""
 
-    def __init__(self, architecture: Architecture, **kwargs) -> None:
+    def __init__(self, architecture: Architecture, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.architecture = architecture
         self.transform = keras.layers.Dense(
@@ -55,6 +56,8 @@ class MaskedLanguageModel(EncoderModel):
     Call it with a dictionary and get logits, float [B, P, V]. Beside the keys of `EncoderModel`:
 
     - ``mask_positions``: int [B, P], where to predict
+
+    Source: Devlin et al. 2019, section 3.1; the head as in Google's ``run_pretraining.py``.
 
     Example:
         >>> model = tf_distilbert.load_model("saved_models/sample_teacher")

@@ -37,14 +37,13 @@ def masked_lm_data(
     train, strategy = config.train, trainer.strategy
     masker = TokenMasker.for_records(records, seed=train.seed, **asdict(config.data.masking))
     damaged = [records.damaged, *([held_out.damaged] if held_out else [])]
-    if config.data.packing:
-        records = PackedRecords(records)
-    total_steps = resolve_steps(train, records.num_sequences, records.num_tokens)
+    rows = PackedRecords(records) if config.data.packing else records
+    total_steps = resolve_steps(train, rows.num_sequences, rows.num_tokens)
 
     def make_stream(first_step: int) -> Any:
         make = partial(
             masked_lm_dataset,
-            records,
+            rows,
             masker,
             train.global_batch_size,
             seed=train.seed,
@@ -53,14 +52,14 @@ def masked_lm_data(
         )
         return distributed_dataset(strategy, lambda n, parts: make(num_parts=n, parts=parts))
 
-    tokens = train.global_batch_size * records.num_tokens / records.num_sequences
+    tokens = train.global_batch_size * rows.num_tokens / rows.num_sequences
     return TrainingData(
-        identity=records.identity,
+        identity=rows.identity,
         total_steps=total_steps,
         batch_size=train.global_batch_size,
         description=f"{train.global_batch_size} sequences, about {tokens:,.0f} tokens each",
         make_stream=make_stream,
-        describe_batch=partial(_describe_batch, records, train),
+        describe_batch=partial(_describe_batch, rows, train),
         validate=_validation(trainer, held_out, train) if held_out else None,
         damaged=damaged,
     )

@@ -7,6 +7,7 @@ tokenizer's files. `transformers` opens it. There is no format of our own.
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors.numpy import save_file
@@ -185,7 +186,7 @@ def load_encoder(path: str | Path) -> tuple[Encoder, Tokenizer]:
 
 
 def load_with_new_head(
-    path: str | Path, task: str, head_dropout: float | None = None, **settings
+    path: str | Path, task: str, head_dropout: float | None = None, **settings: Any
 ) -> EncoderModel:
     """Load an encoder and put an untrained head on it.
 
@@ -200,7 +201,7 @@ def load_with_new_head(
     Raises:
         UserError: as `load_model`.
     """
-    tensors = {}
+    tensors: dict[str, np.ndarray] = {}
     if is_preset(path):
         encoder, tokenizer = load_preset_encoder(path)
         architecture = encoder.architecture
@@ -220,7 +221,13 @@ def load_with_new_head(
 
 
 def load_tokenizer(path: str | Path) -> Tokenizer:
-    """Load the tokenizer alone of what `load_model` and `load_encoder` take.
+    """Load the tokenizer alone.
+
+    Args:
+        path: what `load_model` or `load_encoder` takes.
+
+    Returns:
+        A `WordPieceTokenizer`, or RoBERTa's or Japanese BERT's, with the same methods.
 
     Raises:
         UserError: as `load_model`.

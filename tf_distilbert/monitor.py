@@ -113,7 +113,7 @@ class Monitor(keras.callbacks.Callback):
         if self.interruption.number and not self.alone:
             self.model.request_stop()
 
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any]) -> None:
         """Report, validate and save when it is time; stop when asked to."""
         before, step = self.progress.step, self.first_step + batch + 1
         self.progress.step = step
@@ -162,6 +162,7 @@ class Monitor(keras.callbacks.Callback):
 
     def validate(self) -> bool:
         """Compute the held-out figures; tell whether the loss was never as low."""
+        assert self.held_out_figures is not None
         figures = self.held_out_figures([self])
         self._start_new_means()
         if self._is_interrupted():

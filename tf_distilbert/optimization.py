@@ -99,8 +99,13 @@ class AdamW(keras.optimizers.AdamW):
         learning_rate: peak rate or a schedule.
         beta_1, beta_2, epsilon: the reference's values are the defaults.
         weight_decay: decoupled (Loshchilov & Hutter 2019).
-        clip_norm: largest L2 norm of all gradients together. Applied once to the sum over
-            micro-batches and replicas; Keras's own `global_clipnorm` clips too early for that.
+        clip_norm: largest L2 norm of all gradients together; None for none. Applied once to the
+            sum over micro-batches and replicas; Keras's own `global_clipnorm` clips too early.
+        **kwargs: of `keras.optimizers.AdamW`.
+
+    Example:
+        >>> schedule = WarmupThenDecay(5e-4, warmup_steps=100, total_steps=2000)
+        >>> distiller.compile(AdamW(schedule, clip_norm=5.0))
     """
 
     def __init__(
@@ -111,7 +116,7 @@ class AdamW(keras.optimizers.AdamW):
         epsilon: float = 1e-6,
         weight_decay: float = 0.0,
         clip_norm: float | None = None,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         super().__init__(
             learning_rate,
@@ -189,6 +194,12 @@ class WarmupThenDecay(keras.optimizers.schedules.LearningRateSchedule):
         peak: the highest rate.
         warmup_steps: updates until the peak.
         total_steps: updates in all.
+
+    Source: Devlin et al. 2019, appendix A.2.
+
+    Example:
+        >>> float(WarmupThenDecay(5e-4, warmup_steps=100, total_steps=2000)(50))
+        0.00025
     """
 
     def __init__(self, peak: float, warmup_steps: int, total_steps: int) -> None:

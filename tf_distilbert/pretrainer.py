@@ -1,6 +1,7 @@
 """Masked language modelling alone: how a teacher is made from scratch."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from keras import KerasTensor as Tensor
 from keras import ops
@@ -24,7 +25,7 @@ class MaskedLMPretrainer(MaskedMeanTrainer):
     term_weights = {"mlm_loss": 1.0}
     averaged_over = {"mlm_loss": "predictions", "mlm_accuracy": "predictions"}
 
-    def __init__(self, model: MaskedLanguageModel, micro_batches: int = 1, **kwargs) -> None:
+    def __init__(self, model: MaskedLanguageModel, micro_batches: int = 1, **kwargs: Any) -> None:
         super().__init__(micro_batches=micro_batches, **kwargs)
         self.model = model
         self.built = True

@@ -82,6 +82,7 @@ def load_or_learn_vocabulary(config: DataConfig, folder: Path) -> WordPieceToken
     """
     if isinstance(config.vocabulary, str):
         return WordPieceTokenizer.from_file(config.vocabulary, config.lower_case)
+    assert config.vocabulary is not None  # `PretrainConfig` asks for it
     digest = _digest(config.text, config.vocabulary, config.lower_case)
     path = folder / f"vocab-{digest}.txt"
     if not path.exists():

@@ -3,9 +3,10 @@
 import shutil
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any, ClassVar, Protocol
 
 from tf_distilbert.atomic_writes import write_atomically
-from tf_distilbert.config import DistillConfig, PretrainConfig
+from tf_distilbert.config import TrainConfig
 from tf_distilbert.config_file import dump_config, parse_config, read_yaml
 from tf_distilbert.damage_log import DAMAGE_FILE
 from tf_distilbert.errors import UserError, explain_write_errors
@@ -21,6 +22,20 @@ _MAY_CHANGE = {
     *("train.micro_batch_size", "train.steps_per_execution", "train.jit_compile"),
     *("train.learning_rate", "train.clip_norm", "train.max_skipped_updates"),
 }
+
+
+class JobConfig(Protocol):
+    """What the configurations of all jobs have: they are frozen dataclasses."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def output(self) -> str:
+        """The run directory."""
+
+    @property
+    def train(self) -> TrainConfig:
+        """How long and how to train."""
 
 
 class RunDirectory:
@@ -46,7 +61,7 @@ class RunDirectory:
         self.not_finite = self.path / "not_finite"
         self.data = self.path.with_name(self.path.name + "-data")
 
-    def check(self, config: DistillConfig | PretrainConfig) -> None:
+    def check(self, config: JobConfig) -> None:
         """See whether the run may start, before anything else takes time; writes nothing.
 
         Args:
@@ -68,7 +83,7 @@ class RunDirectory:
         if config.train.resume == "auto":
             self._check_same(config)
 
-    def create(self, config: DistillConfig | PretrainConfig) -> None:
+    def create(self, config: JobConfig) -> None:
         """Make the folder and write ``config.yaml``; with ``overwrite`` delete the old run first.
 
         What is not a run's own stays.
@@ -93,7 +108,7 @@ class RunDirectory:
             if folder.exists():
                 shutil.rmtree(folder)
 
-    def _check_same(self, config: DistillConfig | PretrainConfig) -> None:
+    def _check_same(self, config: JobConfig) -> None:
         path = self.path / "config.yaml"
         try:
             before = _flat(asdict(parse_config(type(config), read_yaml(path))))
@@ -109,7 +124,7 @@ class RunDirectory:
 
 
 def _flat(values: dict, prefix: str = "") -> dict:
-    flat = {}
+    flat: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, dict):
             flat |= _flat(value, f"{prefix}{key}.")

@@ -2,19 +2,19 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import keras
 
 from tf_distilbert.cluster import worker_addresses
 from tf_distilbert.errors import UserError
 
-if keras.backend.backend() == "jax":
-    from tf_distilbert import jax_strategy as backend
-else:
+if TYPE_CHECKING or keras.backend.backend() != "jax":
     from tf_distilbert import tensorflow_strategy as backend
+else:
+    from tf_distilbert import jax_strategy as backend
 
-Strategy = backend.Strategy
+Strategy: TypeAlias = backend.Strategy
 num_replicas, num_workers = backend.num_replicas, backend.num_workers
 is_chief, sum_over_workers = backend.is_chief, backend.sum_over_workers
 distribute = backend.distribute

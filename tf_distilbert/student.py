@@ -61,6 +61,8 @@ def build_student(
     Raises:
         UserError: the teacher is no masked language model, or depth or layer map do not fit it.
 
+    Source: Sanh et al. 2019, section 3.
+
     Example:
         >>> student = build_student(load_model("hf://google-bert/bert-base-uncased"))
         >>> student.count_params()

@@ -89,7 +89,7 @@ def make_task_model(folder: Path, task: str, architecture: Architecture) -> Enco
         problem = config.get("problem_type")
         if problem is not None and problem not in _PROBLEMS:
             raise UserError(f"{path}: problem_type {problem!r}: use {', '.join(_PROBLEMS)}")
-        settings["problem"] = _PROBLEMS.get(problem)
+        settings["problem"] = _PROBLEMS[problem] if problem is not None else None
     if task not in ("masked_lm", "encoder"):
         settings["head_dropout"] = _head_dropout(config, path, task, architecture)
     return TASK_MODELS[task](architecture, **settings)
@@ -140,7 +140,7 @@ def _head_dropout(
     config: dict[str, Any], path: Path, task: str, architecture: Architecture
 ) -> float:
     key, _ = _DROPOUT.get((task, architecture.family), (None, None))
-    value = config.get(key)
+    value = config.get(key) if key else None
     if value is None:
         return default_head_dropout(task, architecture)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1:

@@ -40,12 +40,12 @@ class TaskHead(keras.layers.Layer):
         outputs: int,
         pooled: bool = False,
         dropout: float = 0.0,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.architecture, self.pooled = architecture, pooled
         initializer = keras.initializers.RandomNormal(stddev=architecture.initializer_range)
-        self.transform = None
+        self.transform: Any = None
         if pooled:
             self.transform = keras.layers.Dense(
                 architecture.hidden_size,
@@ -105,7 +105,7 @@ class SequenceClassifier(EncoderModel):
         tokenizer: "Tokenizer | None" = None,
         problem: str | None = None,
         head_dropout: float = 0.1,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         self.labels = _checked_labels(labels)
         self.problem = problem or ("regression" if len(self.labels) == 1 else "single_label")
@@ -151,7 +151,7 @@ class TokenClassifier(EncoderModel):
         labels: Sequence[str] = ("LABEL_0", "LABEL_1"),
         tokenizer: "Tokenizer | None" = None,
         head_dropout: float = 0.1,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         self.labels, self.head_dropout = _checked_labels(labels), head_dropout
         super().__init__(architecture, tokenizer, **kwargs)
@@ -185,7 +185,7 @@ class QuestionAnswerer(EncoderModel):
         architecture: Architecture,
         tokenizer: "Tokenizer | None" = None,
         head_dropout: float = 0.0,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         self.head_dropout = head_dropout
         super().__init__(architecture, tokenizer, **kwargs)

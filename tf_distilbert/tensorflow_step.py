@@ -31,6 +31,9 @@ class StepModel(keras.Model):
     alike. It is made, compiled and used within the scope of its strategy.
     """
 
+    train_function: Any
+    test_function: Any
+
     @property
     def strategy(self) -> tf.distribute.Strategy:
         """Whose replicas the steps run on."""
@@ -45,7 +48,7 @@ class StepModel(keras.Model):
         """What variables of this model are to be made within."""
         return self.strategy.scope()
 
-    def compile(self, **kwargs) -> None:
+    def compile(self, **kwargs: Any) -> None:
         """Set optimizer and compilation, as in Keras."""
         self._stop_requested = RunningSum("stop_requested")
         super().compile(**kwargs)

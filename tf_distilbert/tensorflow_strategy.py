@@ -6,7 +6,7 @@
 import os
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import Any, TypeAlias
 
 import tensorflow as tf
 
@@ -14,7 +14,7 @@ from tf_distilbert.cluster import worker_addresses
 from tf_distilbert.errors import UserError
 from tf_distilbert.tensorflow_step import sum_over_replicas
 
-Strategy = tf.distribute.Strategy
+Strategy: TypeAlias = tf.distribute.Strategy
 
 
 def make(name: str) -> Strategy:

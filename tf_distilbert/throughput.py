@@ -20,12 +20,12 @@ class Throughput(keras.callbacks.Callback):
         """Start the clock; Keras has just reset the metrics."""
         self.restart()
 
-    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+    def on_train_batch_end(self, batch: int, logs: dict) -> None:
         """Add the figure since the clock was started."""
         self._rate = float(logs.pop("tokens")) / (time.perf_counter() - self._start)
         logs["tokens_per_second"] = self._rate
 
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: dict) -> None:
         """Put the figure of the epoch's last batch into its history."""
         logs.pop("tokens", None)
         logs["tokens_per_second"] = self._rate

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from tf_distilbert import runtime
 from tf_distilbert.architecture import Architecture
-from tf_distilbert.config import DistillConfig, PretrainConfig
+from tf_distilbert.config import DataConfig, DistillConfig, PretrainConfig
 from tf_distilbert.data.records import Records
 from tf_distilbert.distiller import Distiller
 from tf_distilbert.errors import UserError
@@ -55,7 +55,7 @@ def distill(config: DistillConfig, console: Console | None = None) -> Path:
             student = build_student(teacher, **asdict(config.student))
             distiller = Distiller(teacher, student, **job.splitting, **asdict(config.loss))
         del teacher  # the distiller may hold it in fewer bytes
-        records, held_out = _load_data(job, student.tokenizer)
+        records, held_out = _load_data(job, config.data, student.tokenizer)
         data = masked_lm_data(distiller, records, held_out, config)
         train_to_the_end(distiller, data, config.train, job.run, job.console)
         return job.finish(student, "distill")
@@ -81,11 +81,11 @@ def pretrain(config: PretrainConfig, console: Console | None = None) -> Path:
         if config.initialize_from:
             with job.strategy.scope():
                 model = _load_to_train_on(config.initialize_from, config.data.sequence_length)
-            records, held_out = _load_data(job, model.tokenizer)
+            records, held_out = _load_data(job, config.data, model.tokenizer)
         else:
             learn = partial(load_or_learn_vocabulary, config.data, job.run.data)
             tokenizer = chief_first(job.strategy, learn)
-            records, held_out = _load_data(job, tokenizer)
+            records, held_out = _load_data(job, config.data, tokenizer)
             architecture = Architecture(len(tokenizer.vocabulary), **asdict(config.model))
             with job.strategy.scope():
                 model = MaskedLanguageModel(architecture, tokenizer)
@@ -97,8 +97,11 @@ def pretrain(config: PretrainConfig, console: Console | None = None) -> Path:
         return job.finish(model, "pretrain")
 
 
-def _load_data(job: Job, tokenizer: Tokenizer) -> tuple[Records, Records | None]:
-    data, folder = job.config.data, job.run.data
+def _load_data(
+    job: Job, data: DataConfig, tokenizer: Tokenizer | None
+) -> tuple[Records, Records | None]:
+    assert tokenizer is not None  # `load_model` gives its models one
+    folder = job.run.data
     return job.load(lambda progress: load_data(data, tokenizer, folder, progress=progress))
 
 

@@ -54,7 +54,7 @@ class MaskedMeanTrainer(step.StepModel):
     term_weights: Mapping[str, float]
     averaged_over: Mapping[str, str]
 
-    def __init__(self, micro_batches: int = 1, seed: int | None = None, **kwargs) -> None:
+    def __init__(self, micro_batches: int = 1, seed: int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if not isinstance(micro_batches, int) or micro_batches < 1:
             raise UserError(
@@ -82,7 +82,7 @@ class MaskedMeanTrainer(step.StepModel):
         """
         raise AssertionError("a subclass computes its figures")
 
-    def compile(self, optimizer: keras.optimizers.Optimizer, **kwargs) -> None:
+    def compile(self, optimizer: keras.optimizers.Optimizer, **kwargs: Any) -> None:
         """Set the optimizer; the losses are the model's own.
 
         Args:
@@ -114,9 +114,9 @@ class MaskedMeanTrainer(step.StepModel):
     def fit(
         self,
         x: Any = None,
-        *args,
+        *args: Any,
         callbacks: list | keras.callbacks.Callback | None = None,
-        **kwargs,
+        **kwargs: Any,
     ) -> keras.callbacks.History:
         """Train as `keras.Model.fit` does; the logs hold `tokens_per_second` too.
 

@@ -214,11 +214,11 @@ def _terms(
             return (values,)
         return values, ops.view(ops.cast(gradient, dtype), bits), ops.sum(gradient, axis=0)
 
-    weights = {name: weight for name, weight in weights._asdict().items() if weight is not None}
+    given = {name: weight for name, weight in weights._asdict().items() if weight is not None}
     split = (-1, BLOCK_SIZE) if computes_in_blocks() else (1, -1)
     blocks = tree.map_structure(
         lambda tensor: ops.reshape(tensor, (*split, *tensor.shape[1:])),
-        (ops.view(student_products, bits), ops.view(teacher_products, bits), token_ids, weights),
+        (ops.view(student_products, bits), ops.view(teacher_products, bits), token_ids, given),
     )
     values, *gradients = ops.map(block_terms, blocks)
     values = {name: ops.reshape(value, (-1,)) for name, value in values.items()}

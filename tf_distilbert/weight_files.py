@@ -5,6 +5,7 @@ import re
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import ml_dtypes  # noqa: F401  registers bfloat16 with NumPy, which safetensors then reads
 import numpy as np
@@ -146,7 +147,7 @@ def _read_pickle(path: Path) -> dict[str, np.ndarray]:
     return {str(name): _from_torch(tensor.detach()) for name, tensor in tensors.items()}
 
 
-def _import_torch(path: Path):  # noqa: ANN202  a module that may not be there
+def _import_torch(path: Path) -> Any:
     try:
         import torch
     except ImportError:
@@ -162,7 +163,7 @@ def _import_torch(path: Path):  # noqa: ANN202  a module that may not be there
     return torch
 
 
-def _from_torch(tensor) -> np.ndarray:  # noqa: ANN001  of a module that may not be there
+def _from_torch(tensor: Any) -> np.ndarray:
     # NumPy has no bfloat16 of its own, so it is widened on torch's side.
     return (tensor.float() if tensor.is_floating_point() else tensor).numpy()
 

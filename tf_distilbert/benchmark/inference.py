@@ -122,7 +122,7 @@ def benchmark_inference(
     again = measure_matrix_peak(quick)
     peak = {precision: max(peak[precision], again[precision]) for precision in PRECISIONS}
     models = {"teacher": teacher, "student": student}
-    result = {
+    result: dict[str, Any] = {
         "kind": "inference",
         "machine": machine,
         "settings": {"shapes": shapes, "rounds": rounds, "quick": quick}

@@ -108,7 +108,7 @@ def benchmark_input(
     if step_tokens_per_second is None:
         say("our step, for comparison")
         step_tokens_per_second = _measure_step(teacher, 3 if quick else 5)
-    result = {
+    result: dict[str, Any] = {
         "kind": "input",
         "machine": machine,
         "settings": {
@@ -171,13 +171,15 @@ def _entry(
     scale = 1e6 if unit == "MB/s" else 1.0
     # The most seconds are the lowest rate.
     rates = [amount / scale / seconds for seconds in reversed(quartiles)] if quartiles else None
-    comparable = rates and step_tokens_per_second and unit == "tokens/s"
+    times_step = None
+    if rates and step_tokens_per_second and unit == "tokens/s":
+        times_step = rates[1] / step_tokens_per_second
     return {
         "name": competitor.name,
         **competitor.facts,
         "rate": rates and rates[1],
         "rate_quartiles": rates,
-        "times_step": rates[1] / step_tokens_per_second if comparable else None,
+        "times_step": times_step,
         "amount_of_a_call": amount,
         "seconds": measurement.rounds.get("input", []),
         "peak_bytes": measurement.peak_bytes,

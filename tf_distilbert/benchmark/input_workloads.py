@@ -168,11 +168,10 @@ def _masking(mask: Callable[[Any], Any], vocabulary_size: int) -> dict[str, Call
 
 
 def _taking_batches(batches: Iterator, kept: Any = None) -> dict[str, Callable[[], int]]:
-    def run() -> int:
+    def run(kept: Any = kept) -> int:
         taken = (next(batches)[0]["padding_mask"].numpy() for _ in range(_BATCHES))
         return int(sum(mask.sum() for mask in taken))
 
-    run.kept = kept
     return {"input": run}
 
 

@@ -1,6 +1,7 @@
 """The kinds of benchmark, and which options each of them takes."""
 
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 from tf_distilbert.benchmark.inference import benchmark_inference
@@ -9,7 +10,7 @@ from tf_distilbert.benchmark.memory import benchmark_memory
 from tf_distilbert.benchmark.step import benchmark_step
 from tf_distilbert.errors import UserError
 
-KINDS = {
+KINDS: dict[str, Callable[..., dict[str, Any]]] = {
     "step": benchmark_step,
     "inference": benchmark_inference,
     "input": benchmark_input,

@@ -62,7 +62,8 @@ def step_competitors(
         flops = step_flops(teacher, student, batch_size, sequence_length, predictions)
         return {"precision": precision.removeprefix("mixed_"), "flops": flops}
 
-    bfloat16, one_chunk = "mixed_bfloat16", {"chunk_size": batch_size * sequence_length}
+    bfloat16 = "mixed_bfloat16"
+    one_chunk: dict[str, Any] = {"chunk_size": batch_size * sequence_length}
     return [
         ours("ours-float32", "float32"),
         ours("ours-float32-one-chunk", "float32", **one_chunk),
@@ -123,7 +124,7 @@ def benchmark_step(
     again = measure_matrix_peak(quick)
     peak = {precision: max(peak[precision], again[precision]) for precision in PRECISIONS}
     tokens = batch_size * sequence_length
-    result = {
+    result: dict[str, Any] = {
         "kind": "step",
         "machine": machine,
         "settings": {

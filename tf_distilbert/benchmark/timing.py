@@ -9,6 +9,7 @@ import statistics
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from typing import Any
 
 from tf_distilbert.benchmark.competitor import Competitor
 from tf_distilbert.benchmark.machine import available_memory
@@ -34,7 +35,7 @@ class Measurement:
 
     name: str
     rounds: dict[str, list[list[float]]] = field(default_factory=dict)
-    first_value: object = None
+    first_value: Any = None
     peak_bytes: int | None = None
     failure: str | None = None
     baselines: dict[str, list[list[float]]] = field(default_factory=dict)
@@ -130,7 +131,7 @@ def _run_rounds(
     group: dict[str, WorkerProcess],
     measurements: dict[str, Measurement],
     rounds: int,
-    turn: dict[str, float],
+    turn: dict[str, Any],
     anchor: str | None,
     say: Callable[[str], None],
 ) -> None:
@@ -152,9 +153,10 @@ def _run_rounds(
                     continue
                 found[name].setdefault(case, []).append(result["seconds"])
                 measurement.peak_bytes = result["peak_bytes"]
+    of_anchor = found.get(anchor, {}) if anchor else {}
     for name, own in found.items():
         measurement = measurements[name]
         for case, seconds in own.items():
             measurement.rounds.setdefault(case, []).extend(seconds)
         # The anchor itself has rounds in every group; beside itself it is neither fast nor slow.
-        measurement.baselines = measurement.rounds if name == anchor else found.get(anchor, {})
+        measurement.baselines = measurement.rounds if name == anchor else of_anchor

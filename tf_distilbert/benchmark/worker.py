@@ -25,7 +25,7 @@ def main() -> None:
     cases: Cases = {}
     for line in sys.stdin:
         try:
-            answer = {"result": _answer(json.loads(line), cases)}
+            answer: dict[str, Any] = {"result": _answer(json.loads(line), cases)}
         except Exception as error:
             traceback.print_exc()  # for the log, if there is one
             reason = next(iter(str(error).splitlines()), "")

@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from typing import Any
+from typing import IO, Any
 
 from tf_distilbert.benchmark.competitor import Competitor
 
@@ -49,7 +49,7 @@ class WorkerProcess:
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
             with contextlib.suppress(BrokenPipeError):  # a request that nobody has read
-                pipe.close()
+                _open(pipe).close()
 
     def __enter__(self) -> "WorkerProcess":
         return self
@@ -60,7 +60,7 @@ class WorkerProcess:
     def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
         try:
             print(json.dumps(request), file=self._process.stdin, flush=True)
-            line = self._process.stdout.readline()
+            line = _open(self._process.stdout).readline()
         except BrokenPipeError:
             line = ""
         if not line:
@@ -75,3 +75,8 @@ def _how_it_ended(code: int) -> str:
     if code == -signal.SIGKILL:
         return "its process was killed, most likely for want of memory"
     return f"its process ended with code {code}"
+
+
+def _open(pipe: IO[str] | None) -> IO[str]:
+    assert pipe is not None  # the process was given both
+    return pipe

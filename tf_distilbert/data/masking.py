@@ -17,6 +17,7 @@ DistilBERT's reference implementation, after XLM.
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -44,6 +45,15 @@ class TokenMasker:
             that would exceed the sequence's share is left out: the rate is met from below.
         word_start: how tokens that begin a word are marked; see `Tokenizer`.
         seed: another seed, other masks.
+
+    Raises:
+        UserError: a share is out of range, or smoothing has no counts.
+
+    Source: Devlin et al. 2019, section 3.1; smoothing as in Sanh et al. 2019's implementation.
+
+    Example:
+        >>> masker = tf_distilbert.TokenMasker.for_records(records, smoothing=0.7)
+        >>> batches = tf_distilbert.masked_lm_dataset(records, masker, batch_size=32)
     """
 
     def __init__(
@@ -68,6 +78,8 @@ class TokenMasker:
             raise UserError(
                 f"mask_share {mask_share} and random_share {random_share} must add up to 1 at most"
             )
+        if smoothing and token_counts is None:
+            raise UserError("smoothing needs token_counts; TokenMasker.for_records gives them")
         self.vocabulary_size = len(vocabulary)
         self.num_slots = math.ceil(rate * sequence_length)
         self.rate, self.mask_share, self.random_share = rate, mask_share, random_share
@@ -75,7 +87,7 @@ class TokenMasker:
         self.mask_id = mask_id
         self.seed = seed
         weights = np.ones(self.vocabulary_size)
-        if smoothing:
+        if smoothing and token_counts is not None:
             weights = np.maximum(token_counts, 1).astype(np.float64) ** -smoothing
         weights[list(special_ids)] = 0.0
         with np.errstate(divide="ignore"):
@@ -88,8 +100,13 @@ class TokenMasker:
         )
 
     @classmethod
-    def for_records(cls, records: Records, **options) -> "TokenMasker":
-        """Make the masker that fits prepared records; options as in the class."""
+    def for_records(cls, records: Records, **options: Any) -> "TokenMasker":
+        """Make the masker that fits prepared records.
+
+        Args:
+            records: give vocabulary, special ids, sequence length and token counts.
+            **options: `rate`, `mask_share`, `random_share`, `smoothing`, `whole_word`, `seed`.
+        """
         return cls(
             records.vocabulary,
             records.special_ids,

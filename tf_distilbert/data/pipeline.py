@@ -54,6 +54,9 @@ def masked_lm_dataset(
         int32 [B, P]}, mask_ids int32 [B, P], mask_weights float32 [B, P])``. Packed rows have
         ``position_ids`` and ``sequence_ids``, too; see `merge_rows`.
 
+    Raises:
+        UserError: a batch cannot be cut evenly; or, as it is read, a record is damaged.
+
     Example:
         >>> records = tf_distilbert.prepare(["books.txt"], teacher.tokenizer, "records")
         >>> masker = tf_distilbert.TokenMasker.for_records(records)
@@ -62,8 +65,9 @@ def masked_lm_dataset(
 
     rows = _rows_of_parts(batch_size, num_parts, parts, first_step, num_steps)
     choices = rows.map(lambda numbers: visiting_order(numbers, len(records), seed))
-    make = _packed_batches if isinstance(records, PackedRecords) else _batches
-    return make(choices, records, masker, batch_size // num_parts)
+    if isinstance(records, PackedRecords):
+        return _packed_batches(choices, records, masker, batch_size // num_parts)
+    return _batches(choices, records, masker, batch_size // num_parts)
 
 
 def evaluation_dataset(
@@ -77,7 +81,19 @@ def evaluation_dataset(
     """Make one pass over the records in order, with the same masks every time.
 
     The last batch is filled with empty sequences that carry no weight, so that all have one shape.
-    Parts are those of `masked_lm_dataset`.
+
+    Args:
+        records: held-out text.
+        masker: how to mask; an evaluation compares best with uniform masks, `smoothing` 0.
+        batch_size: sequences in a batch, B.
+        num_parts: into how many equal parts each batch is cut; see `masked_lm_dataset`.
+        parts: which of them come; see `masked_lm_dataset`.
+
+    Returns:
+        Batches as `masked_lm_dataset` gives them, ceil(sequences / B) of them.
+
+    Raises:
+        UserError: a batch cannot be cut evenly.
     """
 
     def choose(numbers: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -94,7 +110,13 @@ def distributed_dataset(
 
     Args:
         strategy: whose replicas share the batches.
-        make: from `num_parts` and `parts` to one of the datasets above.
+        make: from `num_parts` and `parts` to a `masked_lm_dataset` or an `evaluation_dataset`.
+
+    Returns:
+        What `fit` takes on that strategy: of one replica, and on JAX, an ordinary dataset.
+
+    Raises:
+        UserError: a batch cannot be shared evenly.
 
     Example:
         >>> make = partial(masked_lm_dataset, records, masker, 4096)

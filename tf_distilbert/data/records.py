@@ -100,7 +100,9 @@ class Records:
         self._ends = np.cumsum([s["num_sequences"] for s in shards])
         self.token_counts = read_array(
             path / "token_counts.npy",
-            *("<i8", self.vocabulary_size, manifest["token_counts_crc32"]),
+            np.dtype("<i8"),
+            self.vocabulary_size,
+            manifest["token_counts_crc32"],
         )
 
     @classmethod

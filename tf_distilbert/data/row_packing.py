@@ -93,8 +93,8 @@ def pack_rows(lengths: np.ndarray, row_length: int) -> np.ndarray:
         rows[row].append(sequence)
         with_room[room - length].append(row)
     packed = np.full((len(rows), max(map(len, rows))), -1, np.int64)
-    for row, sequences in zip(packed, rows, strict=True):
-        row[: len(sequences)] = sequences
+    for places, sequences in zip(packed, rows, strict=True):
+        places[: len(sequences)] = sequences
     return packed
 
 

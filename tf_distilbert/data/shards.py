@@ -249,7 +249,9 @@ def write_manifest(folder: Path, shards: Sequence[ShardSummary], settings: dict[
     counts = [
         read_array(
             shard_path(folder, i, ".counts.npy"),
-            *("<i8", settings["vocabulary_size"], shard.counts_crc32),
+            np.dtype("<i8"),
+            settings["vocabulary_size"],
+            shard.counts_crc32,
         )
         for i, shard in enumerate(shards)
     ]

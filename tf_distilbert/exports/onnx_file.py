@@ -174,7 +174,8 @@ def _with_weights_as_inputs(
         if variable.handle is outside
     }
     definition = function.graph.as_graph_def()
-    first_reads, weights = {}, {}
+    first_reads: dict[str, str] = {}
+    weights = {}
     for node in definition.node:
         if node.op != "ReadVariableOp" or node.input[0] not in handles:
             continue

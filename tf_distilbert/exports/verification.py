@@ -129,7 +129,7 @@ def sample_inputs(served: ServedModel) -> dict[str, np.ndarray]:
     windows = cut_into_windows(served, tokens, questions)
     inputs = {name: tensor.numpy() for name, tensor in windows.inputs.items()}
     if served.task == "masked_lm":
-        inputs["mask_positions"] = np.tile(np.int32([1, 2]), (len(SAMPLE_TEXTS), 1))
+        inputs["mask_positions"] = np.tile(np.array([1, 2], np.int32), (len(SAMPLE_TEXTS), 1))
     return inputs
 
 

@@ -194,7 +194,7 @@ def _answer_tokens(example: QuestionExample, body: TokenisedText) -> tuple[int, 
 
 
 def _tokenise(tokenizer: Tokenizer, texts: Sequence[str]) -> list[TokenisedText]:
-    tokenised = []
+    tokenised: list[TokenisedText] = []
     for begin in range(0, len(texts), _BATCH):
         spans = tokenizer.tokenize_with_offsets(list(texts[begin : begin + _BATCH]))
         splits = spans.token_ids.row_splits.numpy()[1:-1]

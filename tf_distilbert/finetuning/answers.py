@@ -153,8 +153,9 @@ def _candidates(
             if not first <= last < min(first + max_answer_length, count):
                 continue
             start, end = int(window.starts[first]), int(window.ends[last])
-            logits = (start_logits[window.body + first], end_logits[window.body + last])
-            candidates.append(Candidate(context[start:end], *map(float, logits), start, end))
+            logit = float(start_logits[window.body + first])
+            end_logit = float(end_logits[window.body + last])
+            candidates.append(Candidate(context[start:end], logit, end_logit, start, end))
     return candidates
 
 

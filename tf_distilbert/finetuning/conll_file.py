@@ -30,7 +30,9 @@ def read_sentences(path: Path) -> Iterator[Sentence]:
     Raises:
         UserError: a line has a word without a label, or a label, unlike the lines before it.
     """
-    number, words, labels = 0, [], []
+    number = 0
+    words: list[str] = []
+    labels: list[str] = []
     labelled: bool | None = None
     for line_number, line in read_lines(path):
         columns = line.split()

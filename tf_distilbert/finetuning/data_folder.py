@@ -52,8 +52,8 @@ def find_only_file(folder: Path, stems: Sequence[str], endings: Sequence[str]) -
         wanted = f"{' or '.join(stems)} with one of {' '.join(endings)}"
         raise UserError(f"{folder}: has no file {wanted}; there {_listing(folder)}")
     if len(found) > 1:
-        names = " and ".join(path.name for path in found)
-        raise UserError(f"{folder}: has {names}; leave one of them")
+        several = " and ".join(path.name for path in found)
+        raise UserError(f"{folder}: has {several}; leave one of them")
     return found[0]
 
 

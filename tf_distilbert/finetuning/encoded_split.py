@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 
@@ -9,7 +10,7 @@ from tf_distilbert.encoder_model import EncoderModel
 from tf_distilbert.errors import UserError
 from tf_distilbert.finetuning.answer_windows import STRIDE, AnswerWindow, cut_answer_windows
 from tf_distilbert.finetuning.encoding import encode_texts, encode_words
-from tf_distilbert.finetuning.example import Example
+from tf_distilbert.finetuning.example import Example, QuestionExample, TextExample, TokenExample
 from tf_distilbert.finetuning.task import Task
 from tf_distilbert.finetuning.task_rows import Row, TaskRows
 
@@ -64,14 +65,16 @@ def encode_split(
     if tokenizer is None:
         raise UserError("the model has no tokenizer; set model.tokenizer first")
     if task.kind == "token_classification":
-        rows = encode_words(examples, tokenizer, segments=segments, max_length=max_length)
+        sentences = cast(Sequence[TokenExample], examples)
+        rows = encode_words(sentences, tokenizer, segments=segments, max_length=max_length)
         return EncodedSplit(task, examples, rows)
     if task.kind == "question_answering":
-        windows = cut_answer_windows(tokenizer, family, examples, max_length, stride)
+        questions = cast(Sequence[QuestionExample], examples)
+        windows = cut_answer_windows(tokenizer, family, questions, max_length, stride)
         rows = TaskRows([_row(window) for window in windows], tokenizer, segments)
         return EncodedSplit(task, examples, rows, windows)
     rows = encode_texts(
-        examples,
+        cast(Sequence[TextExample], examples),
         tokenizer,
         family=family,
         segments=segments,

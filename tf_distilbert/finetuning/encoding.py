@@ -44,10 +44,10 @@ def encode_texts(
         texts = [column[i] for column in columns]
         if number == 2:
             kept = cut_longest_first([len(text) for text in texts], room)
-            texts = [text[:size] for text, size in zip(texts, kept, strict=True)]
+            first, other = (text[:size] for text, size in zip(texts, kept, strict=True))
         else:
-            texts = [texts[0][:room], None]
-        token_ids, second = join(tokenizer, *texts, double=between == 2)
+            first, other = texts[0][:room], None
+        token_ids, second = join(tokenizer, first, other, double=between == 2)
         rows.append(Row(token_ids, second, 0 if example.label is None else example.label))
     return TaskRows(rows, tokenizer, segments, "float32" if scores else "int32")
 
@@ -64,13 +64,14 @@ def encode_words(
     rows = []
     for example in examples:
         labels = example.labels or (0,) * len(example.words)
-        token_ids, targets = [], []
+        token_ids: list[int] = []
+        targets: list[int] = []
         for label in labels:
             pieces = next(tokens) or [tokenizer.unknown_id]  # of a word of spaces alone
             token_ids += pieces
             targets += [label, *[IGNORED] * (len(pieces) - 1)][: len(pieces)]
         room = max_length - SPECIAL_TOKENS
         joined, second = join(tokenizer, token_ids[:room], None, double=False)
-        targets = np.array([IGNORED, *targets[:room], IGNORED], np.int32)
-        rows.append(Row(joined, second, targets))
+        target = np.array([IGNORED, *targets[:room], IGNORED], np.int32)
+        rows.append(Row(joined, second, target))
     return TaskRows(rows, tokenizer, segments)

@@ -101,11 +101,10 @@ def _encode(
     model: EncoderModel,
     segments: bool,
 ) -> dict[str, EncodedSplit]:
-    options = {"max_length": config.max_length, "stride": config.doc_stride}
-    return {
-        name: encode_split(task, found, model, segments=segments, **options)
-        for name, found in examples.items()
-    }
+    encode = partial(
+        encode_split, segments=segments, max_length=config.max_length, stride=config.doc_stride
+    )
+    return {name: encode(task, found, model) for name, found in examples.items()}
 
 
 def _warn(console: Console) -> Callable[[str], None]:

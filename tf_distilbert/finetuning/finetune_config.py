@@ -72,7 +72,7 @@ class TaskEvaluationConfig:
 
 @dataclass(frozen=True)
 class FinetuneConfig:
-    """Everything that ``tf-distilbert finetune`` needs.
+    """Everything that ``tf-distilbert finetune`` needs; a `UserError` where that cannot be.
 
     Attributes:
         task: ``sst2``, ``squad``, ``classification``, ...; see `find_task`.
@@ -87,6 +87,9 @@ class FinetuneConfig:
         validation_share: hold back this share of the training split and measure on it, in the
             place of the validation splits.
         head_dropout: before the output; by default the model's own.
+        columns: which columns of one's own files are what.
+        loss: what counts how much where a teacher teaches.
+        train: how long and how to train.
     """
 
     task: str

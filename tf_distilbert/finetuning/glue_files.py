@@ -36,7 +36,7 @@ def read_glue(
     """
     name = split.replace("validation", "dev") + ".tsv"
     path = find_file(folder, _DIAGNOSTIC if task.name == "ax" else (name,))
-    broken = [] if task.name == "qqp" else None
+    broken: list[int] | None = [] if task.name == "qqp" else None
     headless = task.headless if split not in task.test_splits else ()
     table = read_tsv(path, headless or None, broken)
     columns = _find_columns(task, table)
@@ -63,12 +63,13 @@ def read_glue(
 def _find_columns(task: Task, table: Table) -> Mapping[str, str]:
     """Which column of the file each column of the task is; without those that are not there."""
     there = {name.casefold(): name for name in table.columns}
-    columns = {}
+    columns: dict[str, str] = {}
     for name, other in zip(task.texts, task.features, strict=True):
         found = there.get(name.casefold()) or there.get(other.casefold())
         if found is None:
-            table.require([name])
-        columns[name] = found
+            table.require([name])  # which says that it is missing
+        else:
+            columns[name] = found
     for name in (task.id, task.label):
         if name.casefold() in there:
             columns[name] = there[name.casefold()]

@@ -22,7 +22,7 @@ from tf_distilbert.finetuning.text_file import is_text, unpacked_name
 _STEMS = {"train": ("train",), "validation": ("validation", "dev"), "test": ("test",)}
 
 
-def read_own(task: Task, folder: Path, split: str) -> list[Example]:
+def read_own(task: Task, folder: Path, split: str) -> Sequence[Example]:
     """Read a split: ``train.csv``, ``validation.*`` or ``dev.*``, ``test.*``.
 
     The file's ending says how it is written; see `read_table` and `read_sentences`, which is for
@@ -79,7 +79,7 @@ def _find(task: Task, folder: Path, split: str) -> Path:
 
 
 class _TokenRow(NamedTuple):
-    index: str
+    identifier: str
     lines: Sequence[int]
     """Of each word, for messages."""
     words: Sequence[str]
@@ -93,7 +93,7 @@ def _token_examples(task: Task, path: Path, split: str) -> list[TokenExample]:
         if row.labels is not None:
             pairs = zip(row.labels, row.lines, strict=True)
             classes = tuple(label_number(x, numbers, f"{path}: line {line}") for x, line in pairs)
-        examples.append(TokenExample(row.index, tuple(row.words), classes))
+        examples.append(TokenExample(row.identifier, tuple(row.words), classes))
     return examples
 
 

@@ -1,12 +1,12 @@
 """The metrics of a task."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from tf_distilbert.errors import UserError
-from tf_distilbert.finetuning.example import Example
+from tf_distilbert.finetuning.example import Example, QuestionExample
 from tf_distilbert.finetuning.metrics import accuracy, f1, macro_f1, matthews, pearson, spearman
 from tf_distilbert.finetuning.squad_metrics import squad_1_scores, squad_2_scores
 from tf_distilbert.finetuning.task_table import Task
@@ -48,24 +48,23 @@ def score(
         ValueError: predictions are not as many as examples.
     """
     if task.kind == "question_answering":
+        questions = cast(Sequence[QuestionExample], examples)
         if task.name == "squad-v2":
-            return squad_2_scores(predictions, examples, null_odds)
-        return squad_1_scores(predictions, examples)
+            return squad_2_scores(predictions, questions, null_odds)
+        return squad_1_scores(predictions, questions)
     if len(predictions) != len(examples):
         raise ValueError(f"{len(predictions)} predictions of {len(examples)} examples")
-    if task.kind == "token_classification":
-        wanted = [example.labels for example in examples]
-    else:
-        wanted = [example.label for example in examples]
+    by_token = task.kind == "token_classification"
+    wanted: list[Any] = [getattr(e, "labels" if by_token else "label") for e in examples]
     if None in wanted:
         index = examples[wanted.index(None)].id
         raise UserError(
             f"{task.name}: example {index} has no label, so that there is nothing to compare with; "
             "score a split with labels"
         )
-    if task.kind == "token_classification":
-        found, true = _names(task, predictions), _names(task, wanted)
-        return {name: _TOKEN_METRICS[name](found, true) for name in task.metrics}
+    if by_token:
+        names, true_names = _names(task, predictions), _names(task, wanted)
+        return {name: _TOKEN_METRICS[name](names, true_names) for name in task.metrics}
     found, true = np.asarray(predictions), np.asarray(wanted)
     if not np.all(np.isfinite(found)):
         raise UserError(

@@ -1,6 +1,6 @@
 """Reading a split of a task, wherever it lies."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tf_distilbert.errors import UserError
@@ -19,7 +19,7 @@ TFDS = "tfds"
 
 def read_split(
     task: Task, data: str | Path, split: str, warn: Callable[[str], None] = print
-) -> list[Example]:
+) -> Sequence[Example]:
     """Read the examples of a split in the order of its file.
 
     Args:
@@ -74,7 +74,7 @@ def with_labels(task: Task, data: str | Path) -> Task:
 
 def _read_folder(
     task: Task, folder: Path, split: str, warn: Callable[[str], None]
-) -> list[Example]:
+) -> Sequence[Example]:
     if task.layout == "glue":
         return read_glue(task, folder, split, warn)
     if task.layout == "squad":

@@ -1,14 +1,15 @@
 """What a fine-tuned model predicts for the examples of a split."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from tf_distilbert.encoder_model import EncoderModel
 from tf_distilbert.finetuning.answers import Answer, best_answers
 from tf_distilbert.finetuning.encoded_split import EncodedSplit
+from tf_distilbert.finetuning.example import QuestionExample, TokenExample
 from tf_distilbert.finetuning.task import score
 from tf_distilbert.finetuning.task_batches import TaskBatches
 from tf_distilbert.finetuning.task_rows import IGNORED
@@ -67,8 +68,10 @@ def _labels(split: EncodedSplit, logits: list[np.ndarray]) -> list[list[int]]:
     labels = split.task.labels
     none = labels.index("O") if "O" in labels else 0
     found = []
-    for example, row, of_row in zip(split.examples, split.rows.rows, logits, strict=True):
-        seen = of_row[: len(row.target)].argmax(-1)[row.target != IGNORED].tolist()
+    examples = cast(Sequence[TokenExample], split.examples)
+    for example, row, of_row in zip(examples, split.rows.rows, logits, strict=True):
+        counted = np.asarray(row.target) != IGNORED
+        seen = of_row[: len(counted)].argmax(-1)[counted].tolist()
         found.append(seen + [none] * (len(example.words) - len(seen)))
     return found
 
@@ -76,7 +79,7 @@ def _labels(split: EncodedSplit, logits: list[np.ndarray]) -> list[list[int]]:
 def _answers(split: EncodedSplit, logits: list[np.ndarray], null_threshold: float) -> Predictions:
     has_nulls = split.task.name == "squad-v2"
     answers = best_answers(
-        split.examples,
+        cast(Sequence[QuestionExample], split.examples),
         split.windows,
         [window[:, 0] for window in logits],
         [window[:, 1] for window in logits],
@@ -84,5 +87,7 @@ def _answers(split: EncodedSplit, logits: list[np.ndarray], null_threshold: floa
         null_threshold=null_threshold,
     )
     texts = {answer.id: answer.text for answer in answers}
-    null_odds = {answer.id: answer.null_odds for answer in answers} if has_nulls else None
+    null_odds = None
+    if has_nulls:
+        null_odds = {a.id: a.null_odds for a in answers if a.null_odds is not None}
     return Predictions(split, texts, null_odds, tuple(answers))

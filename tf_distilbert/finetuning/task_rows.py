@@ -59,7 +59,9 @@ class TaskRows:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def batch(self, indices: Sequence[int], length: int) -> tuple[dict, np.ndarray, np.ndarray]:
+    def batch(
+        self, indices: Sequence[int] | np.ndarray, length: int
+    ) -> tuple[dict, np.ndarray, np.ndarray]:
         """Put rows together.
 
         Args:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ _ANSWERS = ("f1", "exact_match")
 
 
 def _glue(
-    name: str, folder: str, metrics: tuple[str, ...], texts: tuple[str, ...], **facts
+    name: str, folder: str, metrics: tuple[str, ...], texts: tuple[str, ...], **facts: Any
 ) -> Task:
     defaults = {
         "kind": "classification",
@@ -109,7 +110,9 @@ def _squad(name: str, version: str, metrics: tuple[str, ...]) -> Task:
     )
 
 
-def _own(name: str, kind: str, metrics: tuple[str, ...], texts: tuple[str, ...], **facts) -> Task:
+def _own(
+    name: str, kind: str, metrics: tuple[str, ...], texts: tuple[str, ...], **facts: Any
+) -> Task:
     return Task(name, kind, "own", metrics, metrics[:1], texts=texts, id="", **facts)
 
 

@@ -14,7 +14,8 @@ script lets padding and the question take part in the teacher's distribution ove
 answer; here they have no share.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import keras
 from keras import KerasTensor as Tensor
@@ -50,6 +51,12 @@ class TaskTrainer(MaskedMeanTrainer):
 
     Raises:
         UserError: a weight is out of range, or teacher and model do not fit each other.
+
+    Source: Devlin et al. 2019, section 4; with a teacher Sanh et al. 2019, section 3.
+
+    Example:
+        >>> trainer = TaskTrainer(model, teacher)
+        >>> trainer.compile(tf_distilbert.AdamW(3e-5, weight_decay=0.01, clip_norm=1.0))
     """
 
     def __init__(
@@ -62,7 +69,7 @@ class TaskTrainer(MaskedMeanTrainer):
         hidden_weight: float = 0.0,
         layer_map: Sequence[int] | None = None,
         micro_batches: int = 1,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         super().__init__(micro_batches=micro_batches, **kwargs)
         weights = {"task_loss": 1.0}
@@ -79,7 +86,7 @@ class TaskTrainer(MaskedMeanTrainer):
             raise UserError("a model of several labels a text cannot be fine-tuned; use one label")
         self.model = model
         # A closure: as an attribute, or behind a property, Keras would save the teacher too.
-        self._teacher = lambda: teacher
+        self._teacher: Callable[[], Any] = lambda: teacher
         self.temperature = temperature
         self.term_weights = {name: weight for name, weight in weights.items() if weight}
         self.averaged_over = dict.fromkeys(self.term_weights, "predictions")

@@ -3,8 +3,9 @@
 import gzip
 import lzma
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from tf_distilbert.errors import UserError
 
@@ -38,7 +39,8 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
     Raises:
         UserError: it is missing, damaged or cannot be read, or a line is not UTF-8.
     """
-    opener = {".gz": gzip.open, ".xz": lzma.open}.get(path.suffix, open)
+    openers: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".xz": lzma.open}
+    opener = openers.get(path.suffix, open)
     try:
         with opener(path, "rb") as file:
             for number, line in enumerate(file, 1):

@@ -1,6 +1,6 @@
 """Tasks' splits from tensorflow-datasets."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from tf_distilbert.data.tfds_split import load_split
@@ -10,7 +10,7 @@ from tf_distilbert.finetuning.squad_file import check_questions, with_matching_a
 from tf_distilbert.finetuning.task_table import Task
 
 
-def read_tfds(task: Task, split: str, warn: Callable[[str], None]) -> list[Example]:
+def read_tfds(task: Task, split: str, warn: Callable[[str], None]) -> Sequence[Example]:
     """Read a split; the builder's classes have the order of `Task.labels`.
 
     Args:
@@ -51,9 +51,10 @@ def _text_example(task: Task, record: dict[str, Any], number: int) -> TextExampl
 def _questions(records: Iterator[dict[str, Any]]) -> Iterator[QuestionExample]:
     for record in records:
         answers = record["answers"]
+        names = ("id", "question", "context", "title")
         yield QuestionExample(
-            *(record[name].decode("utf-8") for name in ("id", "question", "context", "title")),
-            tuple(text.decode("utf-8") for text in answers["text"]),
-            tuple(map(int, answers["answer_start"])),
-            bool(record.get("is_impossible", False)),
+            **{name: record[name].decode("utf-8") for name in names},
+            answers=tuple(text.decode("utf-8") for text in answers["text"]),
+            starts=tuple(map(int, answers["answer_start"])),
+            is_impossible=bool(record.get("is_impossible", False)),
         )

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from copy import copy
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import tensorflow as tf
 
@@ -58,7 +58,7 @@ class Service:
         other.run = run
         return other
 
-    def answer(self, **texts: tf.Tensor) -> dict[str, tf.Tensor]:
+    def answer(self, *args: Any, **texts: Any) -> dict[str, tf.Tensor]:
         """Answer a batch.
 
         Args:

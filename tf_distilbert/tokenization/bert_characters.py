@@ -91,7 +91,9 @@ def _normalize(normalizer: BertNormalizer) -> tuple[list[str], set[str], dict[st
         All characters that come out, those of them that come out with spaces around them, and
         what comes of those to which something else happens.
     """
-    results, spaced, changed = [], set(), {}
+    results: list[str] = []
+    spaced: set[str] = set()
+    changed = {}
     for chunk in _chunks(list(map(chr, chain(*_CODE_POINTS)))):
         text = normalizer.normalize_str(_SEPARATOR.join(chunk))
         # Most chunks are of one kind, which saves looking at the characters one by one.
@@ -127,7 +129,7 @@ def _isolated_by_tf(characters: Sequence[str]) -> set[str]:
     ids = tokenizer.tokenize(text).values.numpy()
     # A letter and the character are one unknown word, or two.
     lengths = np.diff(np.flatnonzero(ids == 2), prepend=-1)
-    return {characters[place] for place in np.flatnonzero(lengths == 3)}
+    return {characters[place] for place in np.flatnonzero(lengths == 3).tolist()}
 
 
 def _chunks(characters: Sequence[str]) -> list[Sequence[str]]:

@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 import tokenizers
@@ -42,7 +43,7 @@ class BytePairTokenizer(Tokenizer):
         mask_takes_space: bool = True,
     ) -> None:
         tokens = sorted(vocabulary, key=vocabulary.__getitem__)
-        self.merges = [tuple(pair) for pair in merges]
+        self.merges = [(first, second) for first, second in merges]
         self.add_prefix_space = add_prefix_space
         self._arguments = (dict(vocabulary), self.merges, add_prefix_space, mask_takes_space)
         super().__init__(
@@ -52,7 +53,7 @@ class BytePairTokenizer(Tokenizer):
             add_prefix_space=add_prefix_space,
             mask_takes_space=mask_takes_space,
         )
-        self._mask = {"content": ROBERTA_TOKENS.mask, "lstrip": mask_takes_space}
+        self._mask: dict[str, Any] = {"content": ROBERTA_TOKENS.mask, "lstrip": mask_takes_space}
         self._library = tokenizers.Tokenizer(models.BPE(dict(vocabulary), self.merges))
         self._library.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=add_prefix_space)
         # RoBERTa's own setting: offsets leave out the space.

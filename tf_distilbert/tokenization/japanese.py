@@ -126,7 +126,7 @@ def _open_mecab(dictionary: str, options: str) -> Any:
 
         folder = importlib.import_module(dictionary).DICDIR
     except ModuleNotFoundError as error:
-        package = error.name.replace("_", "-")
+        package = (error.name or dictionary).replace("_", "-")
         wanted = package if package == "unidic" else "'tf_distilbert[japanese]'"
         raise UserError(
             f"Japanese text needs the package {package}, which is not installed: "

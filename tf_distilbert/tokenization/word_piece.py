@@ -46,6 +46,11 @@ class WordPieceTokenizer(Tokenizer):
         strip_accents: take accents off; by default if `lower_case`.
         split_chinese: make each Chinese character a word.
 
+    Raises:
+        ValueError: a special token is missing.
+
+    Source: Devlin et al. 2019, section 3; ids as Hugging Face's ``BertTokenizerFast`` gives them.
+
     Example:
         >>> tokenizer = WordPieceTokenizer.from_file("vocab.txt", lower_case=True)
         >>> tokenizer.tokenize(["Paris is a city."]).to_list()
