@@ -4,6 +4,7 @@ import errno
 import os
 import re
 
+import pytest
 import yaml
 from commands import left, run
 
@@ -87,6 +88,7 @@ def test_a_disk_that_is_full_at_a_checkpoint(config, tmp_path, monkeypatch, caps
     assert (tmp_path / "run" / "model" / "model.safetensors").exists()
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_full_at_the_log_for_a_while(config, tmp_path, monkeypatch, capsys):
     append, calls = logs._append, []
 
@@ -102,6 +104,7 @@ def test_a_disk_that_is_full_at_the_log_for_a_while(config, tmp_path, monkeypatc
     assert [report["step"] for report in logs.read_log(tmp_path / "run", "train")] == [1, 2, 3, 4]
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_full_at_the_log_to_the_end(config, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(logs, "open", no_space, raising=False)
     assert run("distill", config, "train.log_every=1") == 0

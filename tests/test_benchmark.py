@@ -224,7 +224,7 @@ def test_the_machine_is_described():
 # The kinds, from the command line down.
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_step_prints_a_table_and_writes_everything(tmp_path, capsys):
     path = tmp_path / "step.json"
     names = ["ours-float32-masked", "keras-nlp-bfloat16"]
@@ -272,7 +272,7 @@ def test_inference_runs_on_tiny_models(tmp_path, monkeypatch):
     assert result["settings"]["shapes"] == {"1x16": (1, 16), "2x16": (2, 16)}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_input_runs_and_is_compared_with_the_step():
     result = benchmark_input(
         quick=True,
@@ -287,7 +287,7 @@ def test_input_runs_and_is_compared_with_the_step():
     assert pipeline["amount_of_a_call"] <= 20 * 32 * 128
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_memory_of_the_loss_is_measured_and_both_ways_agree():
     result = benchmark_memory(tokens=(512,), vocabularies=(20_000,), hidden_size=8, rounds=1)
     plain, chunked = result["competitors"]

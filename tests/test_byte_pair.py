@@ -37,6 +37,7 @@ def test_known_ids(roberta):
     assert [roberta.surface_forms[i] for i in (32826, 16, 50264)] == ["Paris", " is", "<mask>"]
 
 
+@pytest.mark.slow
 @pytest.mark.parity
 def test_the_ids_are_those_of_transformers_on_all_of_the_wikipedia_sample(shared, roberta):
     transformers = pytest.importorskip("transformers", reason="needs the extra `parity`")

@@ -12,7 +12,7 @@ from safetensors.numpy import load_file, save_file
 
 TOOLS = Path(__file__).parent.parent / "tools"
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 
 @pytest.fixture(scope="module", autouse=True)

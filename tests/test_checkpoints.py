@@ -169,8 +169,13 @@ print("saved")
 """
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("call", range(1, 12))
+@pytest.mark.parametrize(
+    "call",
+    [
+        *(pytest.param(call, marks=pytest.mark.slow) for call in (2, 5, 8, 11)),
+        *(pytest.param(call, marks=pytest.mark.long) for call in (1, 3, 4, 6, 7, 9, 10)),
+    ],
+)
 def test_a_kill_at_any_point_of_a_save_leaves_a_whole_one(tmp_path, call):
     tests = str(Path(__file__).parent)
     folder = str(tmp_path / "checkpoints")

@@ -47,11 +47,11 @@ KINDS = {
     "without the logits' mse": (distiller, {}),
     "pretraining": (pretrainer, {}),
 }
-slow = pytest.mark.slow
+slow, long = pytest.mark.slow, pytest.mark.long
 
 
-def everyday_and_slow(everyday, others):
-    return [*everyday, *(pytest.param(*values, marks=slow) for values in others)]
+def everyday_and_long(everyday, others):
+    return [*everyday, *(pytest.param(*values, marks=long) for values in others)]
 
 
 def assert_static(step, batch):
@@ -62,7 +62,7 @@ def assert_static(step, batch):
 
 @pytest.mark.parametrize(
     ("kind", "micro_batches", "packed"),
-    everyday_and_slow(
+    everyday_and_long(
         [
             ("all positions", 2, True),
             ("masked positions", 1, False),
@@ -87,7 +87,7 @@ def test_a_training_step_is_static(kind, micro_batches, packed):
 
 @pytest.mark.parametrize(
     ("kind", "packed"),
-    everyday_and_slow(
+    everyday_and_long(
         [("all positions", True), ("pretraining", False)],
         [("all positions", False), ("masked positions", False), ("pretraining", True)],
     ),
@@ -115,7 +115,7 @@ def test_the_modules_hold_what_the_steps_are_made_of():
     assert in_functions <= operations(function.get_concrete_function(batch()))
 
 
-@slow  # the everyday one is in test_trainer
+@long  # the everyday one is in test_trainer
 @pytest.mark.parametrize(
     ("kind", "micro_batches", "packed"),
     [
@@ -144,7 +144,7 @@ def test_compiled_steps_give_the_same_figures(kind, micro_batches, packed):
     np.testing.assert_allclose(*weights, rtol=0, atol=1e-5)
 
 
-@slow
+@long
 def test_a_compiled_run_with_dropout_is_the_same_again():
     weights = []
     for dropout in (0.1, 0.1, 0.0):

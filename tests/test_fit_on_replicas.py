@@ -14,7 +14,7 @@ from tf_distilbert.student import build_student
 from tf_distilbert.vocabulary_loss import Projection, TokenWeights, vocabulary_loss
 
 STEPS = 6
-slow = pytest.mark.slow
+slow, long = pytest.mark.slow, pytest.mark.long
 
 
 def adamw():
@@ -75,7 +75,7 @@ class Calls(keras.callbacks.Callback):
         self.ended.append(batch)
 
 
-@pytest.mark.parametrize("devices", [1, pytest.param(2, marks=slow)])
+@pytest.mark.parametrize("devices", [pytest.param(1, marks=long), pytest.param(2, marks=slow)])
 def test_several_steps_at_a_time_give_the_same_bits(devices):
     found, calls = {}, {}
     for at_once in (1, 2, 3):
@@ -117,13 +117,14 @@ def test_replicas_draw_different_masks(dropout, least, most):
     assert least <= (first != second)[matters].mean() <= most
 
 
-@pytest.mark.parametrize("devices", [pytest.param(1, marks=slow), 2])
+@pytest.mark.parametrize("devices", [pytest.param(1, marks=long), pytest.param(2, marks=slow)])
 def test_a_rerun_with_dropout_is_identical(devices):
     runs = [fit(distiller_of(devices, dropout=0.1)) for _ in range(2)]
     assert runs[0][0] == runs[1][0]
     np.testing.assert_array_equal(runs[0][1], runs[1][1])
 
 
+@slow
 def test_dropout_was_on():
     _, without = fit(distiller_of(1))
     _, with_dropout = fit(distiller_of(1, dropout=0.1))
@@ -154,7 +155,7 @@ def collectives(kinds):
     return [kind for kind in kinds if "Collective" in kind or "AllReduce" in kind]
 
 
-@pytest.mark.parametrize("micro_batches", [1, 4, pytest.param(2, marks=slow)])
+@pytest.mark.parametrize("micro_batches", [1, 4, pytest.param(2, marks=long)])
 def test_gradients_are_summed_once_an_update(micro_batches, monkeypatch):
     function, carried, num_variables = traced_step(micro_batches, monkeypatch)
     # The counts of tokens first; then figures and gradients together. Each replica calls.
@@ -196,8 +197,8 @@ def test_fit_in_the_users_own_scope_with_validation():
     assert len(found[0][0]["val_distillation_loss"]) == 2
 
 
-@pytest.mark.parametrize("number", [pytest.param(19, marks=slow), 9])
-@pytest.mark.parametrize("make_optimizer", [adamw, pytest.param(sgd, marks=slow)])
+@pytest.mark.parametrize("number", [pytest.param(19, marks=long), 9])
+@pytest.mark.parametrize("make_optimizer", [adamw, pytest.param(sgd, marks=long)])
 def test_a_smaller_last_batch_gives_the_same_on_two_devices(number, make_optimizer):
     """With 9 rows, one of the devices has none of the last batch."""
     found = []

@@ -84,7 +84,8 @@ def interrupted_at(monkeypatch, method, step, number):
     ("name", "code", "method", "step"),
     [
         ("SIGTERM", 143, "on_train_batch_begin", 1),  # in a step: the second is finished
-        ("SIGINT", 130, "report", 4),  # between two steps
+        # Between two steps.
+        pytest.param("SIGINT", 130, "report", 4, marks=pytest.mark.slow),
         # In a validation, which is made again.
         pytest.param("SIGTERM", 143, "on_test_batch_end", 0, marks=pytest.mark.slow),
         pytest.param("SIGTERM", 143, "on_test_batch_end", 3, marks=pytest.mark.slow),

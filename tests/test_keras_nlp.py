@@ -185,6 +185,7 @@ def test_keras_counts_and_saves_each_weight_once(tmp_path):
         np.testing.assert_array_equal(variable.numpy(), value)
 
 
+@pytest.mark.slow
 def test_ours_and_keras_nlps_can_be_mixed():
     for teacher, student in (
         (task("Bert"), tiny.model(num_layers=2)),
@@ -226,6 +227,7 @@ def test_a_preset_with_its_head_is_a_teacher(family, tmp_path):
     np.testing.assert_array_equal(again(inputs), teacher(inputs))
 
 
+@pytest.mark.slow
 def test_a_preset_saved_after_training_is_a_teacher(tmp_path):
     theirs = task("DistilBert")
     theirs.fit(tiny.SENTENCES, batch_size=7, shuffle=False, verbose=0)  # saves its optimizer, too

@@ -65,6 +65,7 @@ def test_a_real_students_numbers_are_kept(shared, tmp_path):
     check_hidden_states_and_logits(model, tmp_path / "preset", atol=2e-4)
 
 
+@pytest.mark.slow
 def test_every_class_of_keras_nlps_opens_it(tmp_path):
     model = tiny_model("distilbert")
     export_keras_nlp(model, tmp_path / "preset")

@@ -95,7 +95,9 @@ def test_other_optimizers_see_a_gradient_of_0():
         np.testing.assert_array_equal(variable.numpy(), old)
 
 
-@pytest.mark.parametrize(("at_once", "suspects"), [(1, [3]), (2, [3, 4])])
+@pytest.mark.parametrize(
+    ("at_once", "suspects"), [pytest.param(1, [3], marks=pytest.mark.slow), (2, [3, 4])]
+)
 def test_a_run_goes_on_past_a_bad_batch_and_writes_it_down(
     tmp_path, monkeypatch, at_once, suspects
 ):

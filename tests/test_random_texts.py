@@ -199,6 +199,7 @@ def check_many(signatures, task, total):
     assert checked[0] >= total
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", SERVICES)
 def test_some_strings(task, exported):
     check_many(exported(task, "window"), task, EVERYDAY // len(SERVICES))

@@ -130,6 +130,7 @@ def test_resuming_with_other_settings_is_refused(folder, finished):
         run(folder, "finished", resume="auto", beta_1=0.8)
 
 
+@pytest.mark.slow
 def test_overwrite_starts_again_and_leaves_what_is_not_the_runs(folder):
     run(folder, "again", steps=2)
     (folder / "again" / "notes.txt").write_text("it diverged")
@@ -197,6 +198,7 @@ def test_an_output_without_a_name_is_refused(folder, output):
         distill(parse_config(DistillConfig, settings(folder, "x") | {"output": output}), QUIET)
 
 
+@pytest.mark.slow
 def test_edited_text_is_prepared_again(folder):
     text = tiny.write_text(folder / "edited.txt")
     values = settings(folder, "edited", steps=1)

@@ -35,10 +35,11 @@ def train(micro_batches=1, clip_norm=0.5, **compile_options):
     ("micro_batches", "jit_compile"),
     [
         (2, True),
-        (4, False),
+        pytest.param(4, False, marks=pytest.mark.slow),
+        pytest.param(8, True, marks=pytest.mark.slow),
         *(
-            pytest.param(*options, marks=pytest.mark.slow)
-            for options in ((1, True), (2, False), (4, True), (8, False), (8, True))
+            pytest.param(*options, marks=pytest.mark.long)
+            for options in ((1, True), (2, False), (4, True), (8, False))
         ),
     ],
 )

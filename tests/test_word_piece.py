@@ -218,6 +218,7 @@ def test_it_travels_to_other_processes():
     assert again.encode("ab a b[MASK]") == tokenizer.encode("ab a b[MASK]")
 
 
+@pytest.mark.slow
 def test_huge_texts(capfd):
     texts = ["a" * 1_000_000, "a b" * 300_000, "é" * 500_000, ("a" * 100 + " ") * 10_000]
     texts += [("ไ" * 101 + "中") * 5_000, "[MASK]" * 100_000, "[" * 300_000]
