@@ -64,6 +64,7 @@ LAYERS = (
     ("train", "evaluation"),
     ("run_loop", "masked_lm_data", "job"),
     ("monitor", "run_directory", "run_data", "training_data"),
+    ("step_profile", "weight_histograms"),
     ("checkpoints", "damage_log", "logs", "provenance", "interruption"),
     ("distiller", "pretrainer"),
     ("trainer", "student", "model_folder", "keras_nlp_export"),

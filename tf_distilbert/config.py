@@ -183,6 +183,8 @@ class TrainConfig:
         resume: ``never`` refuses an existing run, ``auto`` goes on with it if there is one,
             ``overwrite`` deletes it.
         log_every, validate_every, checkpoint_every: in updates.
+        histogram_every: in updates; TensorBoard gets a histogram of each weight. null: never.
+        profile_steps: the first and the last step that are profiled, for TensorBoard. null: none.
         validation_batch_size: sequences at a time in validation.
         keep_checkpoints: how many of the newest are kept, beside the one of the lowest held-out
             loss.
@@ -212,6 +214,8 @@ class TrainConfig:
     validate_every: int = 1000
     validation_batch_size: int = 8
     checkpoint_every: int = 1000
+    histogram_every: int | None = None
+    profile_steps: list[int] | None = None
     keep_checkpoints: int = 2
 
     def __post_init__(self) -> None:
@@ -227,7 +231,7 @@ class TrainConfig:
         positive += ("steps_per_execution", "max_skipped_updates")
         for name in (*durations, *positive):
             _check(getattr(self, name) > 0, f"train.{name}", getattr(self, name), "above 0")
-        for name in ("micro_batch_size", "clip_norm"):
+        for name in ("micro_batch_size", "clip_norm", "histogram_every"):
             value = getattr(self, name)
             _check(value is None or value > 0, f"train.{name}", value, "above 0, or null")
         for name in ("warmup_share", "beta_1", "beta_2"):
@@ -239,10 +243,19 @@ class TrainConfig:
         _choice("train.strategy", self.strategy, STRATEGIES)
         _choice("train.resume", self.resume, ("never", "auto", "overwrite"))
         self.micro_batches()
-        for name in ("steps", "log_every", "validate_every", "checkpoint_every"):
+        self._check_profile()
+        for name in ("steps", "log_every", "validate_every", "checkpoint_every", "histogram_every"):
             number, at_once = getattr(self, name) or 0, self.steps_per_execution
             wanted = f"a multiple of train.steps_per_execution, {at_once}"
             _check(number % at_once == 0, f"train.{name}", number, wanted)
+
+    def _check_profile(self) -> None:
+        steps = self.profile_steps
+        in_order = steps is None or (len(steps) == 2 and 0 < steps[0] <= steps[1])
+        wanted = "the first and the last step to profile, for example [100, 105], or null"
+        _check(in_order, "train.profile_steps", steps, wanted)
+        if steps and self.steps:
+            _check(steps[1] <= self.steps, "train.profile_steps", steps, f"within {self.steps}")
 
     def micro_batches(self, num_replicas: int = 1) -> int:
         """Tell into how many parts each of the replicas splits its share of a batch.

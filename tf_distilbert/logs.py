@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+import numpy as np
 import tensorflow as tf
 from tensorflow.core.util.event_pb2 import Event
 
@@ -60,6 +61,17 @@ class RunLog:
         with self._writer.as_default(step):
             for name, value in figures.items():
                 tf.summary.scalar(f"{kind}/{name}", value)
+
+    def write_histograms(self, step: int, values: Mapping[str, np.ndarray]) -> None:
+        """Write how numbers are distributed, for TensorBoard alone.
+
+        Args:
+            step: steps made so far.
+            values: name to any numbers.
+        """
+        with self._writer.as_default(step):
+            for name, numbers in values.items():
+                tf.summary.histogram(name, numbers)
 
     def __enter__(self) -> "RunLog":
         return self
