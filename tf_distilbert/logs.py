@@ -11,6 +11,7 @@ import tensorflow as tf
 from tensorflow.core.util.event_pb2 import Event
 
 from tf_distilbert.atomic_writes import publish, write_atomically
+from tf_distilbert.errors import UserError
 
 
 class RunLog:
@@ -93,10 +94,28 @@ class RunLog:
 
 
 def read_log(folder: Path, kind: str) -> list[dict]:
-    """Give the reports of one kind from a run directory, in order."""
+    """Give the reports of one kind from a run directory, in order.
+
+    A last line that is torn, as a kill leaves it, is left out.
+
+    Raises:
+        UserError: another line is broken, or the log cannot be read; names it.
+    """
     path = folder / "log.jsonl"
-    lines = path.read_text("utf-8").splitlines() if path.exists() else []
-    return [report for report in map(json.loads, lines) if report["kind"] == kind]
+    try:
+        lines = path.read_text("utf-8", errors="replace").splitlines() if path.exists() else []
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
+    reports = []
+    for number, line in enumerate(lines, 1):
+        try:
+            report = json.loads(line)
+            if report["kind"] == kind:
+                reports.append(report)
+        except (ValueError, KeyError, TypeError):
+            if number < len(lines):
+                raise UserError(f"{path}: line {number} is broken; remove it") from None
+    return reports
 
 
 def _append(path: Path, text: str) -> None:

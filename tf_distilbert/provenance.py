@@ -1,6 +1,8 @@
 """Where a model comes from: written beside it by the run that made it, read by its exports."""
 
 import json
+import platform
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ def write_provenance(
     """
     content = {
         "made_by": f"tf_distilbert {__version__} {verb}",
+        "versions": library_versions(),
         "teacher": settings.get("teacher"),
         "text": data["text"] if isinstance(data := settings["data"], dict) else data,
         "validation": dict(validation or {}),
@@ -32,6 +35,13 @@ def write_provenance(
     }
     text = json.dumps(content, indent=2, ensure_ascii=False, default=str) + "\n"
     write_atomically(folder / FILE, text.encode())
+
+
+def library_versions() -> dict[str, str]:
+    """Give the versions of Python and of the libraries that this process computes with."""
+    libraries = {name: sys.modules.get(name) for name in ("keras", "tensorflow", "jax", "numpy")}
+    found = {name: module.__version__ for name, module in libraries.items() if module}
+    return {"python": platform.python_version(), **found}
 
 
 def read_provenance(folder: Path) -> dict[str, Any]:
