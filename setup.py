@@ -25,8 +25,8 @@ SERVING = ["tensorflow-serving-api>=2.20,<2.22"]
 BEAM = ["apache-beam>=2.77"]
 # The other backend of the training core; jax[cuda12] and jax[tpu] bring what a device needs.
 JAX = ["jax>=0.8"]
-# Pictures of results.
-REPORT = ["matplotlib>=3.8"]
+# Pictures of results, and the page of a report.
+REPORT = ["matplotlib>=3.8", "Jinja2>=3.1"]
 # MeCab and the two dictionaries that Japanese BERTs were trained with.
 JAPANESE = ["fugashi>=1.3", "ipadic>=1.0", "unidic-lite>=1.0"]
 
@@ -44,6 +44,7 @@ setup(
         "tf_distilbert.data",
         "tf_distilbert.exports",
         "tf_distilbert.finetuning",
+        "tf_distilbert.report",
         "tf_distilbert.sample",
         "tf_distilbert.serving",
         "tf_distilbert.tokenization",
@@ -57,6 +58,7 @@ setup(
     },
     package_data={
         "tf_distilbert.configs": ["*.yaml"],
+        "tf_distilbert.report": ["page.html", "style.css"],
         "tf_distilbert.saved_models": ["sample_teacher/*"],
     },
     install_requires=[

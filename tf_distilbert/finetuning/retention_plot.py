@@ -2,9 +2,12 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tf_distilbert.errors import UserError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 INSTALL_HINT = "pip install 'tf_distilbert[report]'"
 
@@ -28,6 +31,11 @@ def draw_retention(summary: Mapping[str, Any], path: Path) -> None:
         summary: from `summarise`.
         path: of the picture; its ending says which kind.
     """
+    retention_figure(summary).savefig(path, dpi=150)
+
+
+def retention_figure(summary: Mapping[str, Any]) -> "Figure":
+    """Give the picture, not yet drawn, in the colours that matplotlib is set to."""
     from matplotlib.figure import Figure
 
     models = summary["models"]
@@ -48,4 +56,4 @@ def draw_retention(summary: Mapping[str, Any], path: Path) -> None:
     axes.set_ylabel("median, lowest and highest (%)")
     figure.legend(loc="outside lower center", frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=150)
+    return figure
