@@ -2,10 +2,13 @@
 
 import json
 import platform
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
 
 from tf_distilbert.atomic_writes import write_atomically
 from tf_distilbert.json_file import read_json
@@ -38,9 +41,13 @@ def write_provenance(
 
 
 def library_versions() -> dict[str, str]:
-    """Give the versions of Python and of the libraries that this process computes with."""
-    libraries = {name: sys.modules.get(name) for name in ("keras", "tensorflow", "jax", "numpy")}
-    found = {name: module.__version__ for name, module in libraries.items() if module}
+    """Give the versions of Python and of the libraries that a run computes with."""
+    libraries = {"keras": keras, "tensorflow": tf, "numpy": np}
+    if keras.backend.backend() == "jax":
+        import jax
+
+        libraries["jax"] = jax
+    found = {name: module.__version__ for name, module in libraries.items()}
     return {"python": platform.python_version(), **found}
 
 

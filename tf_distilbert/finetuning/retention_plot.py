@@ -36,6 +36,7 @@ def draw_retention(summary: Mapping[str, Any], path: Path) -> None:
 
 def retention_figure(summary: Mapping[str, Any]) -> "Figure":
     """Give the picture, not yet drawn, in the colours that matplotlib is set to."""
+    from matplotlib import rcParams
     from matplotlib.figure import Figure
 
     models = summary["models"]
@@ -51,7 +52,8 @@ def retention_figure(summary: Mapping[str, Any]) -> "Figure":
         below = [0.0, *(found["median"] - found["lowest"] for found in of_tasks)]
         above = [0.0, *(found["highest"] - found["median"] for found in of_tasks)]
         places = [place + (i - (len(models) - 1) / 2) * width for place in range(len(names))]
-        axes.bar(places, heights, width, yerr=(below, above), capsize=2, label=name)
+        spread = {"yerr": (below, above), "ecolor": rcParams["text.color"], "capsize": 2}
+        axes.bar(places, heights, width, label=name, **spread)
     axes.set_xticks(range(len(names)), names)
     axes.set_ylabel("median, lowest and highest (%)")
     figure.legend(loc="outside lower center", frameon=False)

@@ -14,6 +14,7 @@ from tf_distilbert.tokenization.tokenizer import Tokenizer
 
 _FREQUENT = 100  # tokens; what they say can be guessed without having learnt anything
 _BEFORE, _AFTER = 24, 12  # tokens that are shown
+_POINTS = ".,;:!?%)]"  # before them is no space
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Blank:
         token_ids: the sequence as a model sees it, int32 [S], padded.
         length: of its tokens.
         position: of the blank.
-        before, word, after: the text around it.
+        before, word, after: the text around it; they stand together without spaces of their own.
     """
 
     token_ids: np.ndarray
@@ -80,14 +81,15 @@ def _blank(
     seen = row.copy()
     seen[position] = tokenizer.mask_id
     start, end = max(1, position - _BEFORE), min(length - 1, position + 1 + _AFTER)
-    before, after = row[start:position], row[position + 1 : end]
+    before = _text(tokenizer, forms, row[start:position]).lstrip(_POINTS)
+    after = _text(tokenizer, forms, row[position + 1 : end])
     return Blank(
         token_ids=seen,
         length=length,
         position=position,
-        before=("… " if start > 1 else "") + _text(tokenizer, forms, before),
+        before=("… " if start > 1 else "") + before + " ",
         word=forms[row[position]].strip(),
-        after=_text(tokenizer, forms, after) + (" …" if end < length - 1 else ""),
+        after=("" if after[:1] in _POINTS else " ") + after + (" …" if end < length - 1 else ""),
     )
 
 
@@ -116,4 +118,4 @@ def _text(tokenizer: Tokenizer, forms: Sequence[str], ids: np.ndarray) -> str:
     if tokenizer.word_start:
         return "".join(forms[i] for i in ids).strip()
     text = " ".join(forms[i] for i in ids).replace(" ##", "").removeprefix("##")
-    return re.sub(r" ([.,;:!?%)\]])", r"\1", text)
+    return re.sub(rf" ([{re.escape(_POINTS)}])", r"\1", text)

@@ -40,9 +40,10 @@ class Page:
         notes: name of a run to what is missing and why.
         measurements: student against teacher, a table a run.
         measured_on: how many held-out sequences quality was measured on, by run.
-        legend: colour, symbol and name of each run.
         curves: of the log.
+        curves_key: what a line looks like, and what it is.
         layers: cosines of hidden states.
+        layers_key: as that of the curves.
         examples: masked sentences.
         retention: tables of tasks.
     """
@@ -51,12 +52,13 @@ class Page:
     summary: Table
     differences: Table | None
     settings: dict[str, str]
-    legend: Sequence[tuple[int, str, str]]
     curves: Sequence[Plot]
+    curves_key: Sequence[tuple[str, str]]
     notes: dict[str, Sequence[str]] = field(default_factory=dict)
     measurements: list[Table] = field(default_factory=list)
     measured_on: dict[str, int] = field(default_factory=dict)
     layers: Plot | None = None
+    layers_key: Sequence[tuple[str, str]] = ()
     examples: list[Example] = field(default_factory=list)
     retention: list[RetentionSection] = field(default_factory=list)
 

@@ -6,7 +6,6 @@ that one picture is right in light and dark.
 
 import io
 import re
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
@@ -19,8 +18,6 @@ NUM_COLORS = 8
 """Series that have a colour of their own; the next ones begin anew with other markers."""
 
 MARKERS = "os^DvPX"
-SYMBOLS = "●■▲◆▼✚✖"
-"""The markers as characters, for a legend."""
 
 _TEXT, _LINES = "#010203", "#040506"
 _SERIES = [f"#0a0b{i:02x}" for i in range(NUM_COLORS)]
@@ -36,6 +33,7 @@ _STYLE = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
+    "axes.axisbelow": True,
     "grid.linewidth": 0.8,
     "axes.edgecolor": _LINES,
     "grid.color": _LINES,
@@ -58,22 +56,46 @@ def draw_curve(curve: Curve) -> str:
         figure = Figure(figsize=(5, 3), layout="constrained")
         axes = figure.subplots()
         for line in curve.lines:
-            color, marker = _SERIES[line.run % NUM_COLORS], MARKERS[line.run % len(MARKERS)]
-            axes.plot(
-                line.steps,
-                line.values,
-                color=color,
-                linestyle="--" if line.held_out else "-",
-                linewidth=2 if line.held_out else 1.5,
-                marker=marker,
-                markersize=6 if line.held_out else 4,
-                markevery=max(1, len(line.steps) // 8),
-            )
+            every = max(1, len(line.steps) // 8)
+            look = _look(line.run, held_out=line.held_out)
+            axes.plot(line.steps, line.values, markevery=every, **look)
         axes.set_xlabel(curve.x_name)
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:,.6g}"))
         return as_inline_svg(figure, curve.description, curve.name)
+
+
+def draw_key(place: str, run: int | None, *, held_out: bool = False) -> str:
+    """Draw what a line looks like, for a key that names it beside.
+
+    Args:
+        place: where in the page the key stands.
+        run: its number; None for a line of any run.
+        held_out: whether it is one of held-out figures.
+    """
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    look = _look(run or 0, held_out=held_out)
+    if run is None:
+        look |= {"color": _TEXT, "marker": ""}
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(0.55, 0.2))
+        axes = figure.add_axes((0, 0, 1, 1))
+        axes.plot([0, 1, 2], [0, 0, 0], markevery=[1], **look)
+        axes.set_axis_off()
+        return as_inline_svg(figure, "", f"key-{place}-{run}-{held_out}")
+
+
+def _look(run: int, *, held_out: bool) -> dict[str, Any]:
+    return {
+        "color": _SERIES[run % NUM_COLORS],
+        "marker": MARKERS[run % len(MARKERS)],
+        "markersize": 6 if held_out else 4,
+        "linestyle": "--" if held_out else "-",
+        "linewidth": 2 if held_out else 1.5,
+    }
 
 
 def style() -> Any:
@@ -88,7 +110,7 @@ def as_inline_svg(figure: "Figure", description: str, key: str) -> str:
 
     Args:
         figure: drawn in `style`.
-        description: what is read out in its place.
+        description: what is read out in its place; of one that says nothing, none.
         key: other than that of all other pictures of the page, as ids must be.
     """
     file = io.BytesIO()
@@ -106,7 +128,8 @@ def as_inline_svg(figure: "Figure", description: str, key: str) -> str:
             for name, value in element.attrib.items()
         }
     size = root.get("viewBox")
-    root.attrib = {"viewBox": size, "role": "img", "aria-label": description}
+    read_out = {"role": "img", "aria-label": description}
+    root.attrib = {"viewBox": size, **(read_out if description else {"aria-hidden": "true"})}
     return ElementTree.tostring(root, encoding="unicode")
 
 
@@ -120,8 +143,3 @@ def _for_page(name: str, value: str, key: str) -> str:
     for color, meaning in _MEANING.items():
         value = value.replace(color, meaning)
     return value
-
-
-def legend(names: Sequence[str]) -> list[tuple[int, str, str]]:
-    """Give for each series the number of its colour (from 1), its symbol and its name."""
-    return [(i % NUM_COLORS + 1, SYMBOLS[i % len(SYMBOLS)], name) for i, name in enumerate(names)]

@@ -14,7 +14,7 @@ from tf_distilbert.report.layers import layer_cosines, layer_pairs
 from tf_distilbert.report.measurements import measurements_table
 from tf_distilbert.report.model_pair import ModelPair
 from tf_distilbert.report.page import Page, Plot, check_packages, render
-from tf_distilbert.report.picture import draw_curve, legend
+from tf_distilbert.report.picture import draw_curve, draw_key
 from tf_distilbert.report.retention_section import find_retention, retention_section
 from tf_distilbert.report.run import Run, name_runs
 from tf_distilbert.report.summary import differences_table, summary_table
@@ -58,7 +58,7 @@ def write_report(
         summary=summary_table(runs),
         differences=differences_table(runs) if len(runs) > 1 else None,
         settings={run.name: yaml.safe_dump(run.settings, sort_keys=False) for run in runs},
-        legend=legend(names),
+        curves_key=_curves_key(runs),
         curves=[_plot(curve) for curve in curves_of(runs)],
     )
     _compare(runs, page, console)
@@ -95,7 +95,18 @@ def _compare(runs: Sequence[Run], page: Page, console: Console) -> None:
             page.notes[run.name] = pair.notes
     page.examples = examples.shown
     if lines:
+        page.layers_key = _key("layers", runs)
         page.layers = _plot(Curve("layers", "Cosine with the teacher", lines, "layer"))
+
+
+def _key(place: str, runs: Sequence[Run]) -> list[tuple[str, str]]:
+    return [(draw_key(place, i), run.name) for i, run in enumerate(runs)]
+
+
+def _curves_key(runs: Sequence[Run]) -> list[tuple[str, str]]:
+    training = draw_key("curves", None), "training, mean since the report before"
+    held_out = draw_key("curves", None, held_out=True), "held out"
+    return [*_key("curves", runs), training, held_out]
 
 
 def _plot(curve: Curve) -> Plot:
