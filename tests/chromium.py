@@ -1,0 +1,108 @@
+"""A headless Chromium that opens a file and tells what it sees, over its debugging pipe.
+
+It is the one that CHROMIUM names, or Debian's `chromium`.
+"""
+
+import base64
+import json
+import os
+import shutil
+import subprocess
+
+PROGRAM = shutil.which(os.environ.get("CHROMIUM", "chromium"))
+NEEDS = "needs Chromium: apt install chromium, or set CHROMIUM to the program"
+
+_FLAGS = ("--headless", "--no-sandbox", "--no-zygote", "--disable-gpu", "--in-process-gpu")
+_FLAGS += ("--hide-scrollbars", "--disable-dev-shm-usage", "--remote-debugging-pipe")
+
+
+class Chromium:
+    """A browser with one page; use it as a context."""
+
+    def __init__(self, profile):
+        self.profile = profile
+        self.requests, self._events, self._number, self._session = [], [], 0, {}
+
+    def __enter__(self):
+        to_read, self._to = os.pipe()
+        self._from, to_write = os.pipe()
+        # Chromium reads from descriptor 3 and writes to 4.
+        redirect = f'exec "$@" 3<&{to_read} 4>&{to_write}'
+        program = [PROGRAM, *_FLAGS, f"--user-data-dir={self.profile}", "about:blank"]
+        self._process = subprocess.Popen(
+            ["sh", "-c", redirect, "sh", *program],
+            pass_fds=(to_read, to_write),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        os.close(to_read)
+        os.close(to_write)
+        self._file = os.fdopen(self._from, "rb")
+        targets = self.call("Target.getTargets")["targetInfos"]
+        page = next(target["targetId"] for target in targets if target["type"] == "page")
+        attached = self.call("Target.attachToTarget", targetId=page, flatten=True)
+        self._session = {"sessionId": attached["sessionId"]}
+        for domain in ("Page", "Network", "Accessibility"):
+            self.call(f"{domain}.enable")
+        return self
+
+    def __exit__(self, *_):
+        self._process.kill()
+        self._process.wait()
+        self._file.close()
+        os.close(self._to)
+
+    def call(self, method, **params):
+        """Call a method of the DevTools protocol."""
+        self._number += 1
+        message = {"id": self._number, "method": method, "params": params, **self._session}
+        os.write(self._to, json.dumps(message).encode() + b"\0")
+        while True:
+            answer = self._read()
+            if answer.get("id") == self._number:
+                assert "error" not in answer, answer
+                return answer["result"]
+
+    def open(self, path, *, width, height, dark=False):
+        """Open a file in a window of a size."""
+        metrics = {"width": width, "height": height, "deviceScaleFactor": 1}
+        self.call("Emulation.setDeviceMetricsOverride", mobile=width < 600, **metrics)
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self.call("Emulation.setEmulatedMedia", features=[scheme])
+        self._events.clear()
+        self.call("Page.navigate", url=path.as_uri())
+        while "Page.loadEventFired" not in self._events:
+            self._read()
+
+    def evaluate(self, expression):
+        """Compute a JavaScript expression in the page."""
+        found = self.call("Runtime.evaluate", expression=expression, returnByValue=True)
+        assert "exceptionDetails" not in found, found
+        return found["result"].get("value")
+
+    def press_tab(self):
+        for kind in ("rawKeyDown", "keyUp"):
+            key = {"key": "Tab", "code": "Tab", "windowsVirtualKeyCode": 9}
+            self.call("Input.dispatchKeyEvent", type=kind, **key)
+
+    def screenshot(self):
+        """The window's content as PNG."""
+        return base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"])
+
+    def accessible(self):
+        """Roles and names as a screen reader gets them."""
+        nodes = self.call("Accessibility.getFullAXTree")["nodes"]
+        seen = [node for node in nodes if not node["ignored"]]
+        return [(n["role"]["value"], n.get("name", {}).get("value", "")) for n in seen]
+
+    def _read(self):
+        content = b""
+        while (byte := self._file.read(1)) != b"\0":
+            assert byte, "Chromium has ended"
+            content += byte
+        message = json.loads(content)
+        if method := message.get("method"):
+            self._events.append(method)
+        if method == "Network.requestWillBeSent":
+            self.requests.append(message["params"]["request"]["url"])
+        return message
