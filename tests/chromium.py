@@ -21,7 +21,8 @@ class Chromium:
 
     def __init__(self, profile):
         self.profile = profile
-        self.requests, self._events, self._number, self._session = [], [], 0, {}
+        self.requests, self._events = [], []
+        self._number, self._session, self._buffer = 0, {}, b""
 
     def __enter__(self):
         to_read, self._to = os.pipe()
@@ -37,7 +38,6 @@ class Chromium:
         )
         os.close(to_read)
         os.close(to_write)
-        self._file = os.fdopen(self._from, "rb")
         targets = self.call("Target.getTargets")["targetInfos"]
         page = next(target["targetId"] for target in targets if target["type"] == "page")
         attached = self.call("Target.attachToTarget", targetId=page, flatten=True)
@@ -49,7 +49,7 @@ class Chromium:
     def __exit__(self, *_):
         self._process.kill()
         self._process.wait()
-        self._file.close()
+        os.close(self._from)
         os.close(self._to)
 
     def call(self, method, **params):
@@ -96,10 +96,11 @@ class Chromium:
         return [(n["role"]["value"], n.get("name", {}).get("value", "")) for n in seen]
 
     def _read(self):
-        content = b""
-        while (byte := self._file.read(1)) != b"\0":
-            assert byte, "Chromium has ended"
-            content += byte
+        while b"\0" not in self._buffer:
+            part = os.read(self._from, 1 << 16)
+            assert part, "Chromium has ended"
+            self._buffer += part
+        content, _, self._buffer = self._buffer.partition(b"\0")
         message = json.loads(content)
         if method := message.get("method"):
             self._events.append(method)

@@ -1,5 +1,6 @@
 """The report: its values are the log's and the models', and everyone can read it."""
 
+import io
 import json
 import math
 import re
@@ -7,6 +8,7 @@ import shutil
 from dataclasses import replace
 from itertools import pairwise
 
+import chromium
 import numpy as np
 import pytest
 import tiny
@@ -29,7 +31,8 @@ from tf_distilbert.report.reporter import write_report
 from tf_distilbert.report.run import Run, name_runs
 from tf_distilbert.train import distill
 
-pytest.importorskip("matplotlib", reason="needs the extra `report`")
+matplotlib = pytest.importorskip("matplotlib", reason="needs the extra `report`")
+pytest.importorskip("matplotlib.image")
 pytest.importorskip("jinja2", reason="needs the extra `report`")
 QUIET = Console(quiet=True)
 SCORES = {"teacher": {"sst2": [0.9, 0.8]}, "triple loss": {"sst2": [0.8, 0.82]}}
@@ -166,7 +169,7 @@ def test_examples_show_what_the_models_answer(folder, page):
     blanks = choose_blanks(pair.held_out, pair.model.tokenizer)
     assert len(blanks) == 8
     whole = [f"{blank.before}[MASK]{blank.after}" for blank in blanks]
-    text = " ".join((folder / "text.txt").read_text().split()).replace(" .", ".")
+    text = " ".join((folder / "text.txt").read_text().split()).replace(" .", ".").replace(" an ", " [UNK] ")
     for blank, sentence in zip(blanks, whole, strict=True):
         original = sentence.replace("[MASK]", blank.word).strip("… ")
         assert original in text and blank.word in tiny.WORDS
@@ -482,7 +485,7 @@ def test_text_has_a_contrast_of_4_5_and_lines_one_of_3(path, scheme):
     style = re.search(r"<style>(.*?)</style>", path.read_text("utf-8"), re.DOTALL)[1]
     light, dark = style.split("@media (prefers-color-scheme: dark)")
     colors = dict(re.findall(r"--([\w-]+): (#\w{6});", dark if scheme == "dark" else light))
-    assert len(colors) == 15
+    assert len(colors) == 16
     for background in ("page", "raised"):
         for text in ("text", "faint", "link", "right"):
             assert contrast(colors[text], colors[background]) >= 4.5, (text, background)
@@ -494,3 +497,63 @@ def test_text_has_a_contrast_of_4_5_and_lines_one_of_3(path, scheme):
     assert not re.search(r"#[0-9a-f]{3,6}\b", rules)
     drawn = " ".join(re.findall(r"<svg.*?</svg>", path.read_text("utf-8"), re.DOTALL))
     assert not re.search(r"(fill|stroke): #", drawn)
+
+
+# In a browser
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    if not chromium.PROGRAM:
+        pytest.skip(chromium.NEEDS)
+    with chromium.Chromium(tmp_path_factory.mktemp("profile")) as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_in_a_browser_it_looks_right(browser, path, width, dark):
+    browser.open(path, width=width, height=844, dark=dark)
+    assert browser.evaluate("document.documentElement.scrollWidth") == width  # nothing sticks out
+    columns = browser.evaluate(
+        "new Set([...document.querySelectorAll('#curves .plot')]"
+        ".map(plot => plot.getBoundingClientRect().left)).size"
+    )
+    assert columns == (1 if width == 390 else 3)
+    smallest = browser.evaluate(
+        "Math.min(...[...document.querySelectorAll('.plot svg text')]"
+        ".map(text => text.getBoundingClientRect().height))"
+    )
+    assert smallest >= 9  # the pictures' words can be read on a phone
+    browser.evaluate("document.querySelector('#curves').scrollIntoView()")
+    # A picture of the window: mostly background, and lines in the colour of the first run.
+    pixels = matplotlib.image.imread(io.BytesIO(browser.screenshot()), format="png")[..., :3]
+    assert pixels.shape[:2] == (844, width)
+    page, series = ("#12161c", "#6cb2ff") if dark else ("#ffffff", "#0b62c4")
+    share = {
+        color: np.mean(np.abs(pixels - matplotlib.colors.to_rgb(color)).max(-1) < 0.02)
+        for color in (page, series)
+    }
+    assert share[page] > 0.6 and 1e-4 < share[series] < 0.1
+    assert browser.requests == [path.as_uri()] * len(browser.requests)
+
+
+def test_in_a_browser_it_works_from_the_keyboard(browser, path):
+    browser.open(path, width=1280, height=844)
+    focused = []
+    for _ in range(14):
+        browser.press_tab()
+        focused.append(browser.evaluate("document.activeElement.innerText.split('\\n')[0]"))
+        visible = browser.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+        assert visible != "none"
+    assert focused[:3] == ["Skip to the content", "Summary", "Student and teacher"]
+    assert any(text.startswith("All settings of run") for text in focused)
+
+
+def test_in_a_browser_a_screen_reader_gets_words_for_pictures(browser, path, page):
+    browser.open(path, width=1280, height=844)
+    found = browser.accessible()
+    wanted = [svg.attributes["aria-label"] for svg in page.all("svg") if "role" in svg.attributes]
+    assert [name for role, name in found if role == "image"] == wanted
+    assert [name for role, name in found if role == "heading"][:2] == ["Report on run", "Summary"]
+    assert ("navigation", "Sections") in found
