@@ -8,12 +8,22 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 
 PROGRAM = shutil.which(os.environ.get("CHROMIUM", "chromium"))
 NEEDS = "needs Chromium: apt install chromium, or set CHROMIUM to the program"
 
 _FLAGS = ("--headless", "--no-sandbox", "--no-zygote", "--disable-gpu", "--in-process-gpu")
 _FLAGS += ("--hide-scrollbars", "--disable-dev-shm-usage", "--remote-debugging-pipe")
+
+# Chromium reads from descriptor 3 and writes to 4.
+_WITH_PIPES = """
+import fcntl, os, sys
+ends = [fcntl.fcntl(int(end), fcntl.F_DUPFD, 10) for end in sys.argv[1:3]]
+for end, wanted in zip(ends, (3, 4)):
+    os.dup2(end, wanted)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
 
 
 class Chromium:
@@ -27,24 +37,29 @@ class Chromium:
     def __enter__(self):
         to_read, self._to = os.pipe()
         self._from, to_write = os.pipe()
-        # Chromium reads from descriptor 3 and writes to 4.
-        redirect = f'exec "$@" 3<&{to_read} 4>&{to_write}'
         program = [PROGRAM, *_FLAGS, f"--user-data-dir={self.profile}", "about:blank"]
         self._process = subprocess.Popen(
-            ["sh", "-c", redirect, "sh", *program],
+            [sys.executable, "-c", _WITH_PIPES, str(to_read), str(to_write), *program],
             pass_fds=(to_read, to_write),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
         os.close(to_read)
         os.close(to_write)
+        try:
+            self._attach()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def _attach(self):
         targets = self.call("Target.getTargets")["targetInfos"]
         page = next(target["targetId"] for target in targets if target["type"] == "page")
         attached = self.call("Target.attachToTarget", targetId=page, flatten=True)
         self._session = {"sessionId": attached["sessionId"]}
         for domain in ("Page", "Network", "Accessibility"):
             self.call(f"{domain}.enable")
-        return self
 
     def __exit__(self, *_):
         self._process.kill()

@@ -123,11 +123,10 @@ class DataConfig:
                 "data.validation_share and held-out text are both given; keep one of them "
                 "(data.validation_share=0 takes it back)"
             )
-        share = self.validation_share
+        share, workers = self.validation_share, self.workers
         _check(0 <= share < 1, "data.validation_share", share, "in [0, 1)")
         if not self.text and not self.records:
             raise UserError("data.text is missing; give files of text, or data.records")
-        workers = self.workers
         _check(workers is None or workers > 0, "data.workers", workers, "above 0, or null")
         _choice("data.invalid_utf8", self.invalid_utf8, ("skip", "refuse"))
         _choice("data.on_corrupt", self.on_corrupt, ("error", "skip"))
@@ -186,8 +185,7 @@ class TrainConfig:
         histogram_every: in updates; TensorBoard gets a histogram of each weight. null: never.
         profile_steps: the first and the last step that are profiled, for TensorBoard. null: none.
         validation_batch_size: sequences at a time in validation.
-        keep_checkpoints: how many of the newest are kept, beside the one of the lowest held-out
-            loss.
+        keep_checkpoints: how many of the newest are kept, beside the one of lowest held-out loss.
     """
 
     steps: int | None = None
@@ -243,19 +241,13 @@ class TrainConfig:
         _choice("train.strategy", self.strategy, STRATEGIES)
         _choice("train.resume", self.resume, ("never", "auto", "overwrite"))
         self.micro_batches()
-        self._check_profile()
+        first, *last = steps = self.profile_steps or [1, 1]
+        in_order = len(last) == 1 and 0 < first <= last[0] <= (self.steps or last[0])
+        _check(in_order, "train.profile_steps", steps, "two steps of the run, first and last")
         for name in ("steps", "log_every", "validate_every", "checkpoint_every", "histogram_every"):
             number, at_once = getattr(self, name) or 0, self.steps_per_execution
             wanted = f"a multiple of train.steps_per_execution, {at_once}"
             _check(number % at_once == 0, f"train.{name}", number, wanted)
-
-    def _check_profile(self) -> None:
-        steps = self.profile_steps
-        in_order = steps is None or (len(steps) == 2 and 0 < steps[0] <= steps[1])
-        wanted = "the first and the last step to profile, for example [100, 105], or null"
-        _check(in_order, "train.profile_steps", steps, wanted)
-        if steps and self.steps:
-            _check(steps[1] <= self.steps, "train.profile_steps", steps, f"within {self.steps}")
 
     def micro_batches(self, num_replicas: int = 1) -> int:
         """Tell into how many parts each of the replicas splits its share of a batch.
