@@ -25,8 +25,8 @@ SERVING = ["tensorflow-serving-api>=2.20,<2.22"]
 BEAM = ["apache-beam>=2.77"]
 # The other backend of the training core; jax[cuda12] and jax[tpu] bring what a device needs.
 JAX = ["jax>=0.8"]
-# Pictures of results.
-REPORT = ["matplotlib>=3.8"]
+# Pictures of results, and the page of a report.
+REPORT = ["matplotlib>=3.8", "Jinja2>=3.1"]
 # These pages as a site.
 DOCS = ["mkdocs>=1.6,<2", "mkdocs-material>=9.5,<10", "mkdocstrings[python]>=0.27"]
 # What reads the code without running it, and what builds and looks at distributions.
@@ -63,6 +63,7 @@ setup(
         "tf_distilbert.data",
         "tf_distilbert.exports",
         "tf_distilbert.finetuning",
+        "tf_distilbert.report",
         "tf_distilbert.sample",
         "tf_distilbert.serving",
         "tf_distilbert.tokenization",
@@ -77,6 +78,7 @@ setup(
     package_data={
         "tf_distilbert": ["py.typed"],
         "tf_distilbert.configs": ["*.yaml"],
+        "tf_distilbert.report": ["page.html", "style.css"],
         "tf_distilbert.saved_models": ["sample_teacher/*"],
     },
     install_requires=[

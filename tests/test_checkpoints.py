@@ -60,6 +60,19 @@ def test_all_of_it_comes_back_bit_for_bit(tmp_path, trained):
     assert int(other.trainer.optimizer.iterations.numpy()) == 3
 
 
+def test_a_figure_that_the_program_got_later_starts_anew(tmp_path, trained):
+    other = make(tmp_path, seed=1)
+    del other.trainer._means["mlm_accuracy"]  # as a program without it would have written
+    other.restore(pytest.fail)
+    other.restore_figures()
+    other.save(Progress(3))
+    again = make(tmp_path, seed=2)
+    assert again.restore(pytest.fail).step == 3
+    again.restore_figures()
+    assert bits(again)["figures/mlm_accuracy/weight"] == 0
+    assert bits(again)["figures/padding_share/weight"] == 3 * 8 * 16  # places of three updates
+
+
 def test_the_state_says_where_the_data_goes_on(tmp_path, trained):
     state = json.loads((tmp_path / "step-00000003" / "state.json").read_text())
     assert (state["step"], state["next_sequence"], state["seed"]) == (3, 24, 7)

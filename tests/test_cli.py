@@ -10,7 +10,7 @@ import tiny
 from tf_distilbert.cli import main
 from tf_distilbert.model_folder import save_model
 
-VERBS = ("quickstart", "vocab", "prepare", "pretrain", "distill", "evaluate", "fill-mask")
+VERBS = ("quickstart", "vocab", "prepare", "pretrain", "distill", "evaluate", "fill-mask", "report")
 
 
 @pytest.mark.parametrize("verb", ["", *VERBS])

@@ -7,6 +7,7 @@ from rich.console import Console
 
 from tf_distilbert.checkpoints import Progress
 from tf_distilbert.damage_log import DamageLog
+from tf_distilbert.errors import UserError
 from tf_distilbert.interruption import Interruption
 from tf_distilbert.logs import RunLog, read_log
 from tf_distilbert.monitor import Monitor
@@ -53,6 +54,17 @@ def test_the_log_drops_what_a_resumed_run_writes_again(tmp_path):
         (2, 2.0),
         (3, 0.5),
     ]
+
+
+def test_a_log_is_read_up_to_where_it_is_torn(tmp_path):
+    path = tmp_path / "log.jsonl"
+    RunLog(tmp_path, 0).write(1, "train", {"loss": 1.0})
+    whole = path.read_text()
+    path.write_text(whole + '{"step": 2, "kind": "train", "lo')
+    assert [report["step"] for report in read_log(tmp_path, "train")] == [1]
+    path.write_text('{"step": 2, "ki\n' + whole)
+    with pytest.raises(UserError, match=r"log\.jsonl: line 1 is broken"):
+        read_log(tmp_path, "train")
 
 
 def test_the_logged_rate_is_that_of_the_update_just_made(tmp_path):

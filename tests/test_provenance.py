@@ -1,9 +1,11 @@
 """Where a model comes from: written by its run, carried into the cards of its exports."""
 
 import json
+import platform
 import shutil
 
 import pytest
+import tensorflow as tf
 import tiny
 import yaml
 from test_task_models import task_model
@@ -63,6 +65,8 @@ def exported_card(model, output, format_name="onnx"):
 def test_a_run_says_what_it_was_made_of(folder):
     found = read_provenance(folder / "run" / "model")
     assert found["made_by"] == f"tf_distilbert {__version__} distill"
+    assert found["versions"]["python"] == platform.python_version()
+    assert found["versions"]["tensorflow"] == tf.__version__
     assert found["teacher"] == str(folder / "teacher")
     assert found["text"] == [str(folder / "text.txt")]
     # The whole configuration, with what the command line changed and what nobody wrote.

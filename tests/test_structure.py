@@ -12,6 +12,12 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = (
     ("cli",),
     ("cli_options", "launch"),
+    ("report.reporter",),
+    ("report.page",),
+    ("report.examples", "report.layers", "report.measurements", "report.retention_section"),
+    ("report.blanks", "report.model_pair", "report.picture"),
+    ("report.curves", "report.summary"),
+    ("report.run", "report.table"),
     ("benchmark.kinds",),
     ("benchmark.inference", "benchmark.input", "benchmark.memory"),
     ("benchmark.step",),
@@ -64,6 +70,7 @@ LAYERS = (
     ("train", "evaluation"),
     ("run_loop", "masked_lm_data", "job"),
     ("monitor", "run_directory", "run_data", "training_data"),
+    ("step_profile", "weight_histograms"),
     ("checkpoints", "damage_log", "logs", "provenance", "interruption"),
     ("distiller", "pretrainer"),
     ("trainer", "student", "model_folder", "keras_nlp_export"),
@@ -171,6 +178,6 @@ def test_every_package_is_installed():
 def test_configurations_stay_out_of_the_parts():
     entry_points = {"cli", "train", "quickstart", "run_loop", "run_data", "run_directory"}
     entry_points |= {"job", "masked_lm_data", "finetuning.ablation", "finetuning.finetune_config"}
-    entry_points |= {"finetuning.retention", "finetuning.task_data"}
+    entry_points |= {"finetuning.retention", "finetuning.task_data", "report.run"}
     users = {module_name(p) for p in ranked_files() if "config" in set(imports(p))}
     assert users <= entry_points

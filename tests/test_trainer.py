@@ -58,6 +58,18 @@ def test_a_mean_of_means_would_differ():
     assert halves[0][0] != halves[0][1] and halves[1][0] != halves[1][1]
 
 
+def test_the_share_of_padding_is_that_of_all_places():
+    batches = [tiny.batch(0, length=16), tiny.batch(1, length=8)]  # a fine-tuning's differ, too
+    masks = [inputs["padding_mask"] for inputs, _, _ in batches]
+    assert masks[0].mean() != masks[1].mean()
+    trainer = MaskedLMPretrainer(tiny.model())
+    trainer.compile(AdamW(1e-3))
+    for batch in batches:
+        shown = trainer.train_step(tf.nest.map_structure(tf.constant, batch))
+    share = 1 - sum(mask.sum() for mask in masks) / sum(mask.size for mask in masks)
+    assert float(shown["padding_share"]) == pytest.approx(share, rel=1e-6)
+
+
 def test_clipping_scales_the_whole_gradient():
     model = tiny.model()
     trainer = MaskedLMPretrainer(model)

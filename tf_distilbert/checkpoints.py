@@ -155,13 +155,15 @@ class Checkpoints:
                 f"{path}: was trained on other text, which has changed since; bring the old text "
                 "back, or start again with --overwrite"
             )
-        variables, figures = self._variables(), self._figure_variables()
-        shapes = {name: tuple(v.shape) for name, v in (variables | figures).items()}
-        if {name: tensor.shape for name, tensor in tensors.items()} != shapes:
+        # Which figures a log shows may change with the program; that spoils no run.
+        self._figures = {name: t for name, t in tensors.items() if name.startswith("figures/")}
+        variables = self._variables()
+        shapes = {name: tuple(v.shape) for name, v in variables.items()}
+        found = {name: t.shape for name, t in tensors.items() if name not in self._figures}
+        if found != shapes:
             raise UserError(f"{path}: belongs to another model; use another output")
         for name, variable in variables.items():
             variable.assign(tensors[name])
-        self._figures = {name: tensors[name] for name in figures}
         self.trainer.seed = state["seed"]
 
     def _folder_of(self, step: int) -> Path:

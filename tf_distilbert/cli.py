@@ -252,6 +252,13 @@ def _write_json(path: str | None, content: dict) -> None:
             Path(path).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
+def _report(options: argparse.Namespace) -> None:
+    _start()
+    from tf_distilbert.report.reporter import write_report
+
+    print(write_report(options.run, options.output))
+
+
 def _export(options: argparse.Namespace) -> None:
     if options.format not in FORMATS:
         raise UserError(f"--format {options.format!r}: use one of {', '.join(FORMATS)}")
@@ -319,6 +326,7 @@ _VERBS = {
     "finetune": _finetune,
     "evaluate": _evaluate,
     "retention": _retention,
+    "report": _report,
     "export": _export,
     "predict": _predict,
     "benchmark": _benchmark,

@@ -154,6 +154,16 @@ def make_parser() -> argparse.ArgumentParser:
     )
     _add_overrides(verb, "of every fine-tuning: train.epochs=2 max_length=64")
 
+    verb = _verb(verbs, "report", "write what runs did into one HTML file")
+    verb.add_argument(
+        "run", nargs="+", metavar="RUN_DIR", help="a run directory, or what retention wrote"
+    )
+    verb.add_argument(
+        "--output",
+        metavar="FILE",
+        help="default: report.html, of one run in its directory, of several here",
+    )
+
     verb = _verb(verbs, "export", "write a model for servers, phones, other runtimes")
     _add_model(verb)
     verb.add_argument("--format", required=True, help=f"one of {', '.join(FORMATS)}")

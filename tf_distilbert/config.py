@@ -123,11 +123,10 @@ class DataConfig:
                 "data.validation_share and held-out text are both given; keep one of them "
                 "(data.validation_share=0 takes it back)"
             )
-        share = self.validation_share
+        share, workers = self.validation_share, self.workers
         _check(0 <= share < 1, "data.validation_share", share, "in [0, 1)")
         if not self.text and not self.records:
             raise UserError("data.text is missing; give files of text, or data.records")
-        workers = self.workers
         _check(workers is None or workers > 0, "data.workers", workers, "above 0, or null")
         _choice("data.invalid_utf8", self.invalid_utf8, ("skip", "refuse"))
         _choice("data.on_corrupt", self.on_corrupt, ("error", "skip"))
@@ -183,9 +182,10 @@ class TrainConfig:
         resume: ``never`` refuses an existing run, ``auto`` goes on with it if there is one,
             ``overwrite`` deletes it.
         log_every, validate_every, checkpoint_every: in updates.
+        histogram_every: in updates; TensorBoard gets a histogram of each weight. null: never.
+        profile_steps: the first and the last step that are profiled, for TensorBoard. null: none.
         validation_batch_size: sequences at a time in validation.
-        keep_checkpoints: how many of the newest are kept, beside the one of the lowest held-out
-            loss.
+        keep_checkpoints: how many of the newest are kept, beside the one of lowest held-out loss.
     """
 
     steps: int | None = None
@@ -212,6 +212,8 @@ class TrainConfig:
     validate_every: int = 1000
     validation_batch_size: int = 8
     checkpoint_every: int = 1000
+    histogram_every: int | None = None
+    profile_steps: list[int] | None = None
     keep_checkpoints: int = 2
 
     def __post_init__(self) -> None:
@@ -227,7 +229,7 @@ class TrainConfig:
         positive += ["steps_per_execution", "max_skipped_updates"]
         for name in (*durations, *positive):
             _check(getattr(self, name) > 0, f"train.{name}", getattr(self, name), "above 0")
-        for name in ("micro_batch_size", "clip_norm"):
+        for name in ("micro_batch_size", "clip_norm", "histogram_every"):
             value = getattr(self, name)
             _check(value is None or value > 0, f"train.{name}", value, "above 0, or null")
         for name in ("warmup_share", "beta_1", "beta_2"):
@@ -239,7 +241,10 @@ class TrainConfig:
         _choice("train.strategy", self.strategy, STRATEGIES)
         _choice("train.resume", self.resume, ("never", "auto", "overwrite"))
         self.micro_batches()
-        for name in ("steps", "log_every", "validate_every", "checkpoint_every"):
+        first, *last = steps = self.profile_steps or [1, 1]
+        in_order = len(last) == 1 and 0 < first <= last[0] <= (self.steps or last[0])
+        _check(in_order, "train.profile_steps", steps, "two steps of the run, first and last")
+        for name in ("steps", "log_every", "validate_every", "checkpoint_every", "histogram_every"):
             number, at_once = getattr(self, name) or 0, self.steps_per_execution
             wanted = f"a multiple of train.steps_per_execution, {at_once}"
             _check(number % at_once == 0, f"train.{name}", number, wanted)

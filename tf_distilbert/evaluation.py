@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import keras
+import tensorflow as tf
 
 from tf_distilbert.data.masking import TokenMasker
 from tf_distilbert.data.pipeline import evaluation_dataset, reveal_user_errors
@@ -13,6 +14,7 @@ from tf_distilbert.data.prepare import prepare
 from tf_distilbert.distiller import Distiller
 from tf_distilbert.errors import UserError
 from tf_distilbert.keras_nlp_models import as_model
+from tf_distilbert.masked_language_model import MaskedLanguageModel
 from tf_distilbert.pretrainer import MaskedLMPretrainer
 from tf_distilbert.trainer import MaskedMeanTrainer
 
@@ -54,7 +56,8 @@ def evaluate(
         checked.check_length(sequence_length)
     if batch_size < 1:
         raise UserError(f"batch_size is {batch_size}; give 1 or more")
-    trainer = _compare(model, teacher) if teacher else MaskedLMPretrainer(model)
+    if teacher is not None:
+        _compare(model, teacher)  # refuses two that do not fit, before any text is read
     with tempfile.TemporaryDirectory() as folder:
         records = prepare(
             text,
@@ -71,11 +74,28 @@ def evaluate(
             "sequences": len(records),
             "invalid_lines": records.manifest["num_invalid_lines"],
         }
-        figures = _run(trainer, batches)
-        own = _own_figures(figures)
-        if teacher is None:
-            return own | counts
-        theirs = _own_figures(_run(MaskedLMPretrainer(teacher), batches))
+        return measure(model, teacher, batches) | counts
+
+
+def measure(
+    model: MaskedLanguageModel, teacher: MaskedLanguageModel | None, batches: tf.data.Dataset
+) -> dict[str, float]:
+    """Measure a model on masked batches, beside its teacher if there is one.
+
+    Args:
+        model, teacher: with one vocabulary.
+        batches: see `evaluation_dataset`.
+
+    Returns:
+        What `evaluate` gives, but for the counts.
+
+    Raises:
+        UserError: vocabularies that differ.
+    """
+    if teacher is None:
+        return _own_figures(_run(MaskedLMPretrainer(model), batches))
+    figures = _run(_compare(model, teacher), batches)
+    own, theirs = _own_figures(figures), _own_figures(_run(MaskedLMPretrainer(teacher), batches))
     comparison = {
         "kl_divergence": max(figures["distillation_loss"], 0.0),  # rounding can make it -1e-9
         "agreement": figures["teacher_agreement"],
@@ -84,7 +104,7 @@ def evaluate(
         comparison["cosine"] = 1.0 - figures["cosine_loss"]
     if theirs["accuracy"]:
         comparison["retention"] = own["accuracy"] / theirs["accuracy"]
-    return own | {f"teacher_{name}": value for name, value in theirs.items()} | comparison | counts
+    return own | {f"teacher_{name}": value for name, value in theirs.items()} | comparison
 
 
 def _compare(model: keras.Model, teacher: keras.Model) -> Distiller:

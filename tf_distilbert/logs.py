@@ -6,10 +6,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+import numpy as np
 import tensorflow as tf
 from tensorflow.core.util.event_pb2 import Event
 
 from tf_distilbert.atomic_writes import publish, write_atomically
+from tf_distilbert.errors import UserError
 
 
 class RunLog:
@@ -61,6 +63,17 @@ class RunLog:
             for name, value in figures.items():
                 tf.summary.scalar(f"{kind}/{name}", value)
 
+    def write_histograms(self, step: int, values: Mapping[str, np.ndarray]) -> None:
+        """Write how numbers are distributed, for TensorBoard alone.
+
+        Args:
+            step: steps made so far.
+            values: name to any numbers.
+        """
+        with self._writer.as_default(step):
+            for name, numbers in values.items():
+                tf.summary.histogram(name, numbers)
+
     def __enter__(self) -> "RunLog":
         return self
 
@@ -81,10 +94,28 @@ class RunLog:
 
 
 def read_log(folder: Path, kind: str) -> list[dict]:
-    """Give the reports of one kind from a run directory, in order."""
+    """Give the reports of one kind from a run directory, in order.
+
+    A last line that is torn, as a kill leaves it, is left out.
+
+    Raises:
+        UserError: another line is broken, or the log cannot be read; names it.
+    """
     path = folder / "log.jsonl"
-    lines = path.read_text("utf-8").splitlines() if path.exists() else []
-    return [report for report in map(json.loads, lines) if report["kind"] == kind]
+    try:
+        lines = path.read_text("utf-8", errors="replace").splitlines() if path.exists() else []
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
+    reports = []
+    for number, line in enumerate(lines, 1):
+        try:
+            report = json.loads(line)
+            if report["kind"] == kind:
+                reports.append(report)
+        except (ValueError, KeyError, TypeError):
+            if number < len(lines):
+                raise UserError(f"{path}: line {number} is broken; remove it") from None
+    return reports
 
 
 def _append(path: Path, text: str) -> None:

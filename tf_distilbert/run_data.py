@@ -39,6 +39,42 @@ def load_data(
     )
 
 
+def find_data(
+    config: DataConfig, tokenizer: Tokenizer, folder: Path
+) -> tuple[Records | None, Records | None]:
+    """Open what `load_data` opened or prepared for a run, without preparing anything.
+
+    Args:
+        config, tokenizer, folder: as `load_data` has them.
+
+    Returns:
+        The records trained on, and those validated on. None for what never was, is no longer there,
+        or is broken, and for what was made of text that is gone or has changed.
+    """
+
+    def find(name: str, text: list[str], records: str | None) -> Records | None:
+        try:
+            path = records or _prepared(name, text, config, tokenizer, folder)
+            return Records.open(path, "skip")
+        except (UserError, OSError):
+            return None
+
+    train = find("train", config.text, config.records)
+    if config.validation_share:
+        return train.split(config.validation_share) if train else (None, None)
+    if not (config.validation or config.validation_records):
+        return train, None
+    return train, find("validation", config.validation, config.validation_records)
+
+
+def _prepared(
+    name: str, text: list[str], config: DataConfig, tokenizer: Tokenizer, folder: Path
+) -> Path:
+    """Tell where the records of a text are prepared."""
+    digest = _digest(text, tokenizer.sha256, config.sequence_length, config.invalid_utf8)
+    return folder / f"{name}-{digest}"
+
+
 def _open_or_prepare(
     name: str,
     text: list[str],
@@ -49,11 +85,10 @@ def _open_or_prepare(
     progress: bool,
 ) -> Records:
     if records_path is None:
-        made_of = (tokenizer.sha256, config.sequence_length)
         return prepare(
             text,
             tokenizer,
-            folder / f"{name}-{_digest(text, *made_of, config.invalid_utf8)}",
+            _prepared(name, text, config, tokenizer, folder),
             sequence_length=config.sequence_length,
             workers=config.workers,
             invalid_utf8=config.invalid_utf8,

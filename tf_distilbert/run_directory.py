@@ -19,6 +19,7 @@ _MAY_CHANGE = {
     *("train.strategy",),
     *("train.log_every", "train.validate_every", "train.validation_batch_size"),
     *("train.checkpoint_every", "train.keep_checkpoints"),
+    *("train.histogram_every", "train.profile_steps"),
     *("train.micro_batch_size", "train.steps_per_execution", "train.jit_compile"),
     *("train.learning_rate", "train.clip_norm", "train.max_skipped_updates"),
 }
@@ -49,7 +50,7 @@ class RunDirectory:
 
     Attributes:
         path: the folder.
-        model, checkpoints, not_finite, data: the paths named above.
+        model, checkpoints, tensorboard, not_finite, data: the paths named above.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -58,6 +59,7 @@ class RunDirectory:
             raise UserError(f"{path}: cannot be a run directory; choose another output")
         self.model = self.path / "model"
         self.checkpoints = self.path / "checkpoints"
+        self.tensorboard = self.path / "tensorboard"
         self.not_finite = self.path / "not_finite"
         self.data = self.path.with_name(self.path.name + "-data")
 
@@ -104,7 +106,7 @@ class RunDirectory:
     def _delete_results(self) -> None:
         for name in ("log.jsonl", DAMAGE_FILE):
             (self.path / name).unlink(missing_ok=True)
-        for folder in (self.path / "tensorboard", self.checkpoints, self.not_finite, self.model):
+        for folder in (self.tensorboard, self.checkpoints, self.not_finite, self.model):
             if folder.exists():
                 shutil.rmtree(folder)
 

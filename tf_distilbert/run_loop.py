@@ -6,6 +6,7 @@ stopped, wherever and however often, ends as if it had not been.
 
 import json
 import math
+from contextlib import ExitStack
 from functools import partial
 
 import keras
@@ -22,9 +23,11 @@ from tf_distilbert.logs import RunLog, read_log
 from tf_distilbert.monitor import Monitor
 from tf_distilbert.optimization import AdamW, WarmupThenDecay
 from tf_distilbert.run_directory import RunDirectory
+from tf_distilbert.step_profile import StepProfile
 from tf_distilbert.strategy import Strategy, is_chief, num_replicas, num_workers, sum_over_workers
 from tf_distilbert.trainer import MaskedMeanTrainer
 from tf_distilbert.training_data import TrainingData
+from tf_distilbert.weight_histograms import WeightHistograms
 
 
 def train_to_the_end(
@@ -92,9 +95,16 @@ def train_to_the_end(
     )
     stream = data.make_stream(progress.step)
     # One long Keras epoch: the monitor counts steps, the stream counts passes over the data.
-    with interruption, log, monitor, reveal_user_errors():
+    with interruption, log, monitor, ExitStack() as stack, reveal_user_errors():
+        callbacks: list[keras.callbacks.Callback] = [monitor]
+        if chief and config.histogram_every:
+            every = config.histogram_every
+            callbacks.insert(0, WeightHistograms(log, every, progress.step, data.total_steps))
+        if chief and config.profile_steps:
+            profile = StepProfile(run.tensorboard, tuple(config.profile_steps), progress.step)
+            callbacks.insert(0, stack.enter_context(profile))
         try:
-            trainer.fit(stream, steps_per_epoch=steps_left, verbose=0, callbacks=[monitor])
+            trainer.fit(stream, steps_per_epoch=steps_left, verbose=0, callbacks=callbacks)
         except Interrupted:
             # No worker leaves while the chief still saves: its end could be the chief's.
             sum_over_workers(strategy, 0.0)

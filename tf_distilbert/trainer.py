@@ -29,7 +29,7 @@ from tf_distilbert.throughput import Throughput
 Batch = tuple[dict[str, Tensor], Tensor, Tensor]
 Scalars = dict[str, Tensor]
 
-OF_TRAINING = ("gradient_norm", "tokens", "skipped_updates", "skipped_in_a_row")
+OF_TRAINING = ("gradient_norm", "padding_share", "tokens", "skipped_updates", "skipped_in_a_row")
 """Figures that an evaluation does not have."""
 
 
@@ -93,6 +93,7 @@ class MaskedMeanTrainer(step.StepModel):
         with self.scope():
             self._means = {name: RunningMean(name) for name in self.averaged_over}
             self._gradient_norm = RunningMean("gradient_norm")
+            self._padding_share = RunningMean("padding_share")
             self._sums = {name: RunningSum(name) for name in ("tokens", "skipped_updates")}
             self._skipped_in_a_row = Streak("skipped_in_a_row")
             super().compile(optimizer=optimizer, **kwargs)
@@ -103,8 +104,8 @@ class MaskedMeanTrainer(step.StepModel):
         """Everything that `fit` resets between epochs."""
         if not self._means:  # not compiled yet
             return []
-        sums = self._sums.values()
-        return [*self._means.values(), self._gradient_norm, *sums, self._skipped_in_a_row]
+        means = [*self._means.values(), self._gradient_norm, self._padding_share]
+        return [*means, *self._sums.values(), self._skipped_in_a_row]
 
     @property
     def saved_figures(self) -> list[keras.metrics.Metric]:
@@ -156,6 +157,8 @@ class MaskedMeanTrainer(step.StepModel):
         counts = {name: ops.where(is_finite, count, 0.0) for name, count in counts.items()}
         skipped = ops.cast(ops.logical_not(is_finite), "float32")
         self._gradient_norm.update_state(gradient_norm, 1.0 - skipped)
+        padding_share = 1.0 - counts["tokens"] / ops.maximum(counts["places"], 1.0)
+        self._padding_share.update_state(padding_share, counts["places"])
         self._sums["tokens"].update_state(counts["tokens"])
         self._sums["skipped_updates"].update_state(skipped)
         self._skipped_in_a_row.update_state(skipped)
@@ -224,9 +227,13 @@ class MaskedMeanTrainer(step.StepModel):
 
 
 def count_tokens(batch: Batch) -> Scalars:
-    """Count what the means are taken over: real tokens, and tokens to predict. float32 scalars."""
+    """Count what the means are taken over: real tokens, and tokens to predict. float32 scalars.
+
+    And ``places``, those of padding among them.
+    """
     inputs, _, mask_weights = batch
     return {
+        "places": ops.cast(ops.size(inputs["padding_mask"]), "float32"),
         "tokens": ops.sum(ops.cast(inputs["padding_mask"], "float32")),
         "predictions": ops.sum(ops.cast(ops.cast(mask_weights, "bool"), "float32")),
     }

@@ -2,9 +2,12 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tf_distilbert.errors import UserError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 INSTALL_HINT = "pip install 'tf_distilbert[report]'"
 
@@ -28,6 +31,12 @@ def draw_retention(summary: Mapping[str, Any], path: Path) -> None:
         summary: from `summarise`.
         path: of the picture; its ending says which kind.
     """
+    retention_figure(summary).savefig(path, dpi=150)
+
+
+def retention_figure(summary: Mapping[str, Any]) -> "Figure":
+    """Give the picture, not yet drawn, in the colours that matplotlib is set to."""
+    from matplotlib import rcParams
     from matplotlib.figure import Figure
 
     models = summary["models"]
@@ -43,9 +52,10 @@ def draw_retention(summary: Mapping[str, Any], path: Path) -> None:
         below = [0.0, *(found["median"] - found["lowest"] for found in of_tasks)]
         above = [0.0, *(found["highest"] - found["median"] for found in of_tasks)]
         places = [place + (i - (len(models) - 1) / 2) * width for place in range(len(names))]
-        axes.bar(places, heights, width, yerr=(below, above), capsize=2, label=name)
+        spread = {"yerr": (below, above), "ecolor": rcParams["text.color"], "capsize": 2}
+        axes.bar(places, heights, width, label=name, **spread)
     axes.set_xticks(range(len(names)), names)
     axes.set_ylabel("median, lowest and highest (%)")
     figure.legend(loc="outside lower center", frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=150)
+    return figure
