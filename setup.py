@@ -27,6 +27,11 @@ BEAM = ["apache-beam>=2.77"]
 JAX = ["jax>=0.8"]
 # Pictures of results.
 REPORT = ["matplotlib>=3.8"]
+# The page that shows teacher and student side by side; a browser's driver, for its tests.
+DEMO = ["gradio>=6.0"]
+BROWSER = ["playwright>=1.50"]
+# What runs notebooks/ from the command line; for their tests.
+NOTEBOOK = ["nbclient>=0.10", "nbformat>=5.10", "ipykernel>=6.29"]
 # MeCab and the two dictionaries that Japanese BERTs were trained with.
 JAPANESE = ["fugashi>=1.3", "ipadic>=1.0", "unidic-lite>=1.0"]
 
@@ -42,6 +47,7 @@ setup(
         "tf_distilbert",
         "tf_distilbert.benchmark",
         "tf_distilbert.data",
+        "tf_distilbert.demo",
         "tf_distilbert.exports",
         "tf_distilbert.finetuning",
         "tf_distilbert.sample",
@@ -87,6 +93,9 @@ setup(
         "beam": BEAM,
         "jax": JAX,
         "report": REPORT,
+        "demo": DEMO,
+        "browser": BROWSER,
+        "notebook": NOTEBOOK,
     },
     entry_points={"console_scripts": ["tf-distilbert = tf_distilbert.cli:main"]},
 )
