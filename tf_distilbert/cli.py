@@ -308,7 +308,7 @@ def _fill_mask(options: argparse.Namespace) -> None:
 
 def _demo(options: argparse.Namespace) -> None:
     _start()
-    from tf_distilbert.demo.server import demo
+    from tf_distilbert.demo.start import demo
 
     names = ("task", "host", "port")
     demo(options.teacher, options.student, **{name: getattr(options, name) for name in names})
