@@ -89,7 +89,7 @@ def run_notebook(monkeypatch):
 
 
 def test_a_parameter_that_it_does_not_have_is_refused(run_notebook, tmp_path):
-    with pytest.raises(ValueError, match="STEP: no parameter of the notebook; it has .*STEPS"):
+    with pytest.raises(ValueError, match=r"STEP: no parameter of the notebook; it has .*STEPS"):
         run_notebook(NOTEBOOK, tmp_path, {"STEP": 4})
 
 
