@@ -47,14 +47,20 @@ def folders(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def pairs(folders):
+    """For each task a model that is its own student."""
+    return {task: ModelPair.load(str(folders / task), str(folders / task)) for task in TASKS}
+
+
 @contextmanager
-def served(folder):
-    """Serve the page of a model that is its own student; give its address."""
+def served(pair):
+    """Serve the page of two models; give its address."""
     from tf_distilbert.demo.page import make_page
     from tf_distilbert.demo.web_server import make_server
 
     with listen("127.0.0.1", 0) as listener:
-        server = make_server(make_page(ModelPair.load(str(folder), str(folder))))
+        server = make_server(make_page(pair))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         try:
@@ -85,10 +91,10 @@ def rows(shown):
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_the_page_answers_as_the_model_does(folders, task):
+def test_the_page_answers_as_the_model_does(folders, pairs, task):
     request = TASKS[task]
     [answer] = Predictor(folders / task).predict([request])
-    with served(folders / task) as url:
+    with served(pairs[task]) as url:
         with urllib.request.urlopen(url) as page:
             policy = page.headers["Content-Security-Policy"]
             content = page.read().decode()
@@ -121,8 +127,8 @@ LABELS_OF_BOXES = {
 }
 
 
-def test_what_is_wrong_is_shown_in_the_page(folders, capfd):
-    with served(folders / "masked_lm") as url:
+def test_what_is_wrong_is_shown_in_the_page(pairs, capfd):
+    with served(pairs["masked_lm"]) as url:
         shown = ask(url, "<b>paris</b>")
         assert shown == (
             '<p role="alert">&#x27;&lt;b&gt;paris&lt;/b&gt;&#x27;: has no [MASK] to fill</p>'
@@ -149,7 +155,15 @@ def free_port():
         return listener.getsockname()[1]
 
 
-def test_from_the_command_line_to_control_c(folders, capfd):
+@pytest.fixture
+def control_c():
+    """Let SIGINT interrupt, which whoever starts a process in the background takes away."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield lambda: os.kill(os.getpid(), signal.SIGINT)
+    signal.signal(signal.SIGINT, before)
+
+
+def test_from_the_command_line_to_control_c(folders, control_c, capfd):
     """It answers, sends nothing outside, and ends without a word of anything but that."""
     port, shown = free_port(), []
     url = f"http://127.0.0.1:{port}/"
@@ -168,7 +182,7 @@ def test_from_the_command_line_to_control_c(folders, capfd):
             stream = urllib.request.urlopen(f"{url}gradio_api/heartbeat/x", timeout=120)
             shown.append(stream.readline())
         finally:
-            os.kill(os.getpid(), signal.SIGINT)
+            control_c()
 
     sys.addaudithook(note_connection)
     CONNECTIONS.clear()
@@ -212,17 +226,19 @@ def browser():
     with playwright.sync_playwright() as driver:
         # Its sandbox cannot be had by root, as whom CI runs.
         started = driver.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        yield started
+        context = started.new_context()
+        context.set_default_timeout(120_000)  # of a busy machine
+        yield context
         started.close()
 
 
-def test_in_a_browser_by_keyboard_alone(folders, browser):
-    with served(folders / "masked_lm") as url:
+def test_in_a_browser_by_keyboard_alone(folders, pairs, browser):
+    with served(pairs["masked_lm"]) as url:
         page = browser.new_page()
         requested, problems = [], []
         page.on("request", lambda request: requested.append(request.url))
         page.on("console", lambda line: problems.append(line.text) if line.type == "error" else 0)
-        page.on("pageerror", problems.append)
+        page.on("pageerror", lambda error: problems.append(str(error)))
         page.goto(url)
         box = page.get_by_label("Text")
         box.wait_for()
@@ -257,8 +273,8 @@ def test_in_a_browser_by_keyboard_alone(folders, browser):
     assert problems == []
 
 
-def test_every_box_has_a_label(folders, browser):
-    with served(folders / "question_answering") as url:
+def test_every_box_has_a_label(pairs, browser):
+    with served(pairs["question_answering"]) as url:
         page = browser.new_page()
         page.goto(url)
         page.get_by_label("Question").fill("the city ?")
