@@ -1,5 +1,7 @@
 """The demo's page: over HTTP for every task, from the command line to Ctrl-C, in a real browser."""
 
+import asyncio
+import gc
 import json
 import logging
 import os
@@ -10,6 +12,7 @@ import sys
 import threading
 import urllib.error
 import urllib.request
+import warnings
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
@@ -23,10 +26,8 @@ from tf_distilbert.demo.model_pair import ModelPair
 from tf_distilbert.model_folder import save_model
 from tf_distilbert.prediction import Predictor
 
-pytestmark = [
-    # Gradio and what it stands on announce what will change in them.
-    pytest.mark.filterwarnings("ignore"),
-]
+# Gradio and what it stands on announce what will change in them.
+pytestmark = pytest.mark.filterwarnings("ignore")
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 pytest.importorskip("gradio", reason="pip install 'tf_distilbert[demo]'")
 
@@ -36,6 +37,16 @@ TASKS = {
     "token_classification": {"text": "Paris is old."},
     "question_answering": {"question": "the city ?", "context": "paris is a city"},
 }
+
+
+@pytest.fixture(autouse=True, scope="module")
+def forget_event_loops():
+    """Gradio leaves some open, which would be found, and complained about, in later tests."""
+    yield
+    asyncio.set_event_loop(None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        gc.collect()
 
 
 @pytest.fixture(scope="module")
