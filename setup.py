@@ -31,6 +31,11 @@ REPORT = ["matplotlib>=3.8", "Jinja2>=3.1"]
 DOCS = ["mkdocs>=1.6,<2", "mkdocs-material>=9.5,<10", "mkdocstrings[python]>=0.27"]
 # What reads the code without running it, and what builds and looks at distributions.
 LINT = ["ruff>=0.9", "mypy>=1.18", "types-PyYAML", "types-protobuf", "build>=1.2", "twine>=6"]
+# The page that shows teacher and student side by side; a browser's driver, for its tests.
+DEMO = ["gradio>=6.0"]
+BROWSER = ["playwright>=1.50"]
+# What runs notebooks/ from the command line; for their tests.
+NOTEBOOK = ["nbclient>=0.10", "nbformat>=5.10", "ipykernel>=6.29"]
 # MeCab and the two dictionaries that Japanese BERTs were trained with.
 JAPANESE = ["fugashi>=1.3", "ipadic>=1.0", "unidic-lite>=1.0"]
 
@@ -61,6 +66,7 @@ setup(
         "tf_distilbert",
         "tf_distilbert.benchmark",
         "tf_distilbert.data",
+        "tf_distilbert.demo",
         "tf_distilbert.exports",
         "tf_distilbert.finetuning",
         "tf_distilbert.report",
@@ -111,6 +117,9 @@ setup(
         "report": REPORT,
         "docs": DOCS,
         "lint": LINT,
+        "demo": DEMO,
+        "browser": BROWSER,
+        "notebook": NOTEBOOK,
     },
     entry_points={"console_scripts": ["tf-distilbert = tf_distilbert.cli:main"]},
 )

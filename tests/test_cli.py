@@ -10,7 +10,8 @@ import tiny
 from tf_distilbert.cli import main
 from tf_distilbert.model_folder import save_model
 
-VERBS = ("quickstart", "vocab", "prepare", "pretrain", "distill", "evaluate", "fill-mask", "report")
+VERBS = ("quickstart", "vocab", "prepare", "pretrain", "distill", "evaluate", "fill-mask")
+VERBS += ("report", "demo")
 
 
 @pytest.mark.parametrize("verb", ["", *VERBS])
@@ -22,7 +23,7 @@ def test_help_imports_neither_tensorflow_nor_numpy(verb):
         f"    main({[verb, '--help'] if verb else ['--help']})\n"
         "except SystemExit as end:\n"
         "    assert end.code == 0\n"
-        "heavy = {'tensorflow', 'keras', 'numpy', 'tokenizers'} & set(sys.modules)\n"
+        "heavy = {'tensorflow', 'keras', 'numpy', 'tokenizers', 'gradio'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

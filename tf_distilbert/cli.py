@@ -313,6 +313,14 @@ def _fill_mask(options: argparse.Namespace) -> None:
             print("   " + "  ".join(f"{guess.token} {guess.probability:.3f}" for guess in guesses))
 
 
+def _demo(options: argparse.Namespace) -> None:
+    _start()
+    from tf_distilbert.demo.start import demo
+
+    names = ("task", "host", "port")
+    demo(options.teacher, options.student, **{name: getattr(options, name) for name in names})
+
+
 def _start(backend: str | None = None, *, only: str | None = None) -> None:
     from tf_distilbert.runtime import start_keras
 
@@ -331,6 +339,7 @@ _VERBS = {
     "predict": _predict,
     "benchmark": _benchmark,
     "fill-mask": _fill_mask,
+    "demo": _demo,
     "pretrain": _pretrain,
     "distill": _distill,
     "launch": _launch,

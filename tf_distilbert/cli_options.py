@@ -239,6 +239,20 @@ def make_parser() -> argparse.ArgumentParser:
     _add_model(verb)
     verb.add_argument("--top-k", type=int, default=5, metavar="K", help="default: %(default)s")
     verb.add_argument("text", nargs="+", metavar="TEXT", help='e.g. "Paris is in [MASK]."')
+
+    verb = _verb(verbs, "demo", "show on a local page what teacher and student answer")
+    for who in ("teacher", "student"):
+        verb.add_argument(
+            f"--{who}", required=True, metavar="DIR", help="a model folder or an export"
+        )
+    _add_task(verb)
+    verb.add_argument(
+        "--host",
+        default="127.0.0.1",
+        metavar="ADDRESS",
+        help="to listen at; 0.0.0.0 lets other machines in; default: %(default)s",
+    )
+    verb.add_argument("--port", type=int, default=7860, metavar="N", help="default: %(default)s")
     return parser
 
 

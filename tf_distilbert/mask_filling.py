@@ -11,6 +11,7 @@ from tf_distilbert.keras_nlp_models import as_model
 from tf_distilbert.serving.masked_lm import MaskedLMService
 from tf_distilbert.serving.model_function import model_function
 from tf_distilbert.serving.served_model import ServedModel
+from tf_distilbert.tokenization.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
@@ -76,10 +77,21 @@ def _encoded(texts: Sequence[str]) -> list[bytes]:
     return [text.encode("utf-8", errors="surrogatepass") for text in texts]
 
 
+def count_masks(text: str, tokenizer: Tokenizer) -> int:
+    """Count the masks of a text.
+
+    Raises:
+        UserError: there is none.
+    """
+    count = list(tokenizer.encode(text)).count(tokenizer.mask_id)
+    if not count:
+        raise UserError(f"{_short(text)}: has no {tokenizer.special_tokens.mask} to fill")
+    return count
+
+
 def _check(text: str, served: ServedModel) -> None:
+    count_masks(text, served.tokenizer)
     sequence = served.tokenizer.encode(text)
-    if served.tokenizer.mask_id not in sequence:
-        raise UserError(f"{_short(text)}: has no {served.tokenizer.special_tokens.mask} to fill")
     if len(sequence) > served.max_length:
         raise UserError(
             f"{_short(text)}: has {len(sequence)} tokens, the model has "

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -34,11 +35,15 @@ class Predictor:
         path: a model folder as `load_task_model` takes it; the folder of an export by `export`;
             of a SavedModel the folder of one version, or of all, of which the newest is taken.
         task: the head to be used, of a model folder; see `load_task_model`.
+        compiled: let a model folder answer as a SavedModel does, where it can: as one TensorFlow
+            graph from text to answer. The first call takes longer, all others are much faster.
 
     Raises:
         UserError: nothing there that can be run, or the package that runs it is not installed.
 
     Attributes:
+        is_one_graph: whether it answers as one TensorFlow graph.
+        served: what is known of the model: its task, its labels, its tokenizer.
         signatures: for each way to ask, the names of its texts.
 
     Example:
@@ -47,7 +52,9 @@ class Predictor:
         [{'label': 'POSITIVE', 'probabilities': [0.0002, 0.9998]}]
     """
 
-    def __init__(self, path: str | Path, task: str | None = None) -> None:
+    def __init__(
+        self, path: str | Path, task: str | None = None, *, compiled: bool = False
+    ) -> None:
         folder = Path(path)
         versions = [p for p in folder.glob("*/saved_model.pb") if p.parent.name.isdigit()]
         if versions and not (folder / "saved_model.pb").exists():
@@ -72,8 +79,15 @@ class Predictor:
             served, facts = ServedModel.of(model), {}
             run = model_function(model, served)
         options = {key: facts[key] for key in ("long_texts",) if key in facts}
+        self.served = served
         self._service: Service = SERVICES[served.task](served, run, **options)
         self.signatures = self._service.signatures
+        self._compute = self._service.answer
+        self.is_one_graph = self._session is not None
+        is_folder = not (is_saved_model or is_export)
+        if compiled and is_folder and _goes_into_graphs(served):
+            self.is_one_graph = True
+            self._compute = tf.function(self._compute, autograph=False, reduce_retracing=True)
 
     def predict(self, requests: Sequence[Mapping[str, str]]) -> Iterator[dict[str, Any]]:
         """Answer requests, in order.
@@ -97,7 +111,7 @@ class Predictor:
         if self._session is not None:
             return self._session(texts, self._signature_of(texts))
         tensors = {name: tf.constant(list(values), tf.string) for name, values in texts.items()}
-        return {n: t.numpy() for n, t in self._service.answer(**tensors).items()}
+        return {n: t.numpy() for n, t in self._compute(**tensors).items()}
 
     def _signature_of(self, request: Mapping[str, Any]) -> str:
         for signature, names in self.signatures.items():
@@ -106,6 +120,12 @@ class Predictor:
         ways = " or ".join("{" + ", ".join(names) + "}" for names in self.signatures.values())
         given = ", ".join(map(str, request)) or "nothing"
         raise UserError(f"a request with {given}: this model answers {ways}")
+
+
+def _goes_into_graphs(served: ServedModel) -> bool:
+    """Whether tokenizer and backend are TensorFlow's."""
+    wordpiece = isinstance(served.tokenizer, WordPieceTokenizer)
+    return wordpiece and keras.backend.backend() == "tensorflow"
 
 
 def _as_run(run: RawRun) -> Run:

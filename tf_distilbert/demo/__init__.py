@@ -1,0 +1,1 @@
+"""A local page that shows what teacher and student answer, side by side."""
