@@ -306,7 +306,10 @@ class PretrainConfig:
 
     def __post_init__(self) -> None:
         if self.initialize_from is not None:
-            self._check_nothing_is_given_twice()
+            for name, given in (("data.vocabulary", self.data.vocabulary), ("model", self.model)):
+                if given not in (None, ModelConfig()):
+                    message = "is given, but the model of initialize_from has its own; remove one"
+                    raise UserError(f"{name} {message}")
             return
         if self.data.vocabulary is None:
             raise UserError("data.vocabulary is missing; give a vocab.txt, or a number to learn")
@@ -317,14 +320,6 @@ class PretrainConfig:
                 f"data.sequence_length {self.data.sequence_length} exceeds model.max_positions "
                 f"{self.model.max_positions}"
             )
-
-    def _check_nothing_is_given_twice(self) -> None:
-        given = {"data.vocabulary": self.data.vocabulary, "model": self.model}
-        for name, nothing in (("data.vocabulary", None), ("model", ModelConfig())):
-            if given[name] != nothing:
-                raise UserError(
-                    f"{name} is given, but the model of initialize_from has its own; remove one"
-                )
 
 
 def resolve_steps(train: TrainConfig, num_sequences: int, num_tokens: int) -> int:
