@@ -36,23 +36,24 @@ def run_notebook(path: Path, folder: Path, parameters: Mapping[str, Any]) -> Not
         ValueError: the notebook has no such parameter.
     """
     notebook = nbformat.read(path, as_version=4)
+    _check(notebook, parameters)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    lines = [f"{name} = {value!r}" for name, value in parameters.items()]
+    given = nbformat.v4.new_code_cell("\n".join(lines))
+    place = next(i for i, cell in enumerate(notebook.cells) if PARAMETERS in _tags(cell))
+    notebook.cells.insert(place + 1, given)
     client = NotebookClient(
         notebook,
         timeout=None,
         kernel_name="python3",
         resources={"metadata": {"path": str(folder)}},
         skip_cells_with_tag=SKIPPED,
+        record_timing=False,
     )
-    _check(notebook, parameters)
-    with client.setup_kernel():
-        for index, cell in enumerate(notebook.cells):
-            if cell.cell_type == "code":
-                cell.outputs, cell.execution_count = [], None
-            client.execute_cell(cell, index)
-            if PARAMETERS in _tags(cell):
-                for name, value in parameters.items():
-                    client.kc.execute(f"{name} = {value!r}", reply=True)
-    client.set_widgets_metadata()
+    client.execute()
+    notebook.cells.remove(given)
     return notebook
 
 
