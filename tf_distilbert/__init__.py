@@ -50,6 +50,7 @@ _HOME = {
     "pretrain": "train",
     "retention": "finetuning.retention",
     "save_model": "model_folder",
+    "write_report": "report.reporter",
 }
 
 __all__ = ["UserError", "__version__", *_HOME]
@@ -87,6 +88,7 @@ if TYPE_CHECKING:
     from tf_distilbert.optimization import WarmupThenDecay as WarmupThenDecay
     from tf_distilbert.prediction import Predictor as Predictor
     from tf_distilbert.pretrainer import MaskedLMPretrainer as MaskedLMPretrainer
+    from tf_distilbert.report.reporter import write_report as write_report
     from tf_distilbert.strategy import make_strategy as make_strategy
     from tf_distilbert.student import build_student as build_student
     from tf_distilbert.task_models import QuestionAnswerer as QuestionAnswerer
