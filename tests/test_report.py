@@ -150,7 +150,7 @@ def test_size_and_quality_are_those_of_the_models(folder, page):
 def test_cosines_are_those_of_numpy(folder, page):
     pair = ModelPair.load(Run.open(folder / "run", "run"))
     own, other, count = np.zeros(2), [(0, 0), (1, 1)], 0
-    for inputs, _, _ in pair.batches().as_numpy_iterator():
+    for inputs, _, _ in pair.held_out.batches().as_numpy_iterator():
         mask = inputs["padding_mask"]
         states = [
             np.array(m.hidden_states(inputs)[i]) for i in (0, 1) for m in (pair.model, pair.teacher)
@@ -166,7 +166,7 @@ def test_cosines_are_those_of_numpy(folder, page):
 
 def test_examples_show_what_the_models_answer(folder, page):
     pair = ModelPair.load(Run.open(folder / "run", "run"))
-    blanks = choose_blanks(pair.held_out, pair.model.tokenizer)
+    blanks = choose_blanks(pair.held_out.records, pair.model.tokenizer)
     assert len(blanks) == 8
     whole = [f"{blank.before}[MASK]{blank.after}" for blank in blanks]
     text = (

@@ -16,7 +16,7 @@ LAYERS = (
     ("report.page",),
     ("report.examples", "report.layers", "report.measurements", "report.retention_section"),
     ("report.blanks", "report.model_pair", "report.picture"),
-    ("report.curves", "report.summary"),
+    ("report.curves", "report.held_out", "report.summary"),
     ("report.run", "report.table"),
     ("benchmark.kinds",),
     ("benchmark.inference", "benchmark.input", "benchmark.memory"),

@@ -101,7 +101,8 @@ def train_to_the_end(
             every = config.histogram_every
             callbacks.insert(0, WeightHistograms(log, every, progress.step, data.total_steps))
         if chief and config.profile_steps:
-            profile = StepProfile(run.tensorboard, tuple(config.profile_steps), progress.step)
+            first, last = config.profile_steps
+            profile = StepProfile(run.tensorboard, (first, last), progress.step)
             callbacks.insert(0, stack.enter_context(profile))
         try:
             trainer.fit(stream, steps_per_epoch=steps_left, verbose=0, callbacks=callbacks)

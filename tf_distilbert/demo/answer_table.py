@@ -25,7 +25,7 @@ class AnswerTable:
     """
 
     caption: str
-    rows: tuple[tuple[str, str, str], ...]
+    rows: tuple[tuple[str, ...], ...]
 
 
 @dataclass(frozen=True)

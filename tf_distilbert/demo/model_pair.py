@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Self
 
 from tf_distilbert.errors import UserError
@@ -42,8 +43,8 @@ class ModelPair:
         Raises:
             UserError: one cannot be loaded, or the two have different tasks, labels or masks.
         """
-        models = (Predictor(name, task, compiled=True) for name in (teacher, student))
-        pair = cls(*models, teacher, student)
+        load = partial(Predictor, task=task, compiled=True)
+        pair = cls(load(teacher), load(student), teacher, student)
         pair._check()
         return pair
 

@@ -7,6 +7,7 @@ import keras
 
 from tf_distilbert.mask_filling import Guess
 from tf_distilbert.report.blanks import Blank, answer, choose_blanks
+from tf_distilbert.report.held_out import HeldOut
 from tf_distilbert.report.model_pair import ModelPair
 
 
@@ -35,19 +36,25 @@ class Examples:
         self._vocabulary: str | None = None
         self._teachers: list[str] = []
 
-    def add(self, pair: ModelPair) -> None:
-        """Let the models of a run answer, a teacher of several runs once."""
+    def add(self, pair: ModelPair, held_out: HeldOut) -> None:
+        """Let the models of a run answer, a teacher of several runs once.
+
+        Args:
+            pair: the models.
+            held_out: what the run held out; the first run's has the sentences.
+        """
         tokenizer = pair.model.tokenizer
         if self._vocabulary is None:
-            blanks = choose_blanks(pair.held_out, tokenizer)
+            blanks = choose_blanks(held_out.records, tokenizer)
             self.shown = [Example(blank, {}) for blank in blanks]
             self._vocabulary = tokenizer.sha256
         if self._vocabulary != tokenizer.sha256:
             pair.notes.append("Its vocabulary is not that of the examples, which it leaves out.")
             return
-        if pair.teacher is not None and pair.run.teacher not in self._teachers:
+        source = pair.run.teacher
+        if pair.teacher is not None and source is not None and source not in self._teachers:
             others = f" of {pair.run.name}" if self._teachers else ""
-            self._teachers.append(pair.run.teacher)
+            self._teachers.append(source)
             self._answer(f"teacher{others}", pair.teacher)
         self._answer(f"student {pair.run.name}" if pair.run.teacher else pair.run.name, pair.model)
 

@@ -31,19 +31,20 @@ _OF_BOTH = {
 }
 
 
-def measurements_table(pair: ModelPair) -> Table | None:
-    """Measure the models of a run, as far as they are there.
+def measurements_table(pair: ModelPair) -> Table:
+    """Measure the model of a run, and its teacher if it is there.
 
     Speed is that of the encoders, in turns, on this machine; quality is that on the first held-out
     sequences.
     """
-    if pair.model is None:
-        return None
     models = {"model": (pair.model, str(pair.run.model))}
     if pair.teacher is not None:
+        assert pair.run.teacher is not None  # it was loaded from there
         models["teacher"] = pair.teacher, pair.run.teacher
     speeds = measure_models({name: path for name, (_, path) in models.items()}, _ROUNDS)
-    figures = measure(pair.model, pair.teacher, pair.batches()) if pair.held_out else {}
+    figures = {}
+    if pair.held_out is not None:
+        figures = measure(pair.model, pair.teacher, pair.held_out.batches())
     facts = {
         name: _size(model)
         | {f"ms for a text of {LENGTH} tokens": speeds[name]["milliseconds"]}

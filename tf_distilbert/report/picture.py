@@ -101,8 +101,9 @@ def _look(run: int, *, held_out: bool) -> dict[str, Any]:
 def style() -> Any:
     """Give a context in which matplotlib's own colours are the page's."""
     import matplotlib
+    from matplotlib.rcsetup import cycler
 
-    return matplotlib.rc_context({**_STYLE, "axes.prop_cycle": matplotlib.cycler(color=_SERIES)})
+    return matplotlib.rc_context({**_STYLE, "axes.prop_cycle": cycler(color=_SERIES)})
 
 
 def as_inline_svg(figure: "Figure", description: str, key: str) -> str:
@@ -127,7 +128,7 @@ def as_inline_svg(figure: "Figure", description: str, key: str) -> str:
             name.rpartition("}")[2]: _for_page(name, value, key)
             for name, value in element.attrib.items()
         }
-    size = root.get("viewBox")
+    size = root.attrib["viewBox"]
     read_out = {"role": "img", "aria-label": description}
     root.attrib = {"viewBox": size, **(read_out if description else {"aria-hidden": "true"})}
     return ElementTree.tostring(root, encoding="unicode")

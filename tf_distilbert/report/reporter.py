@@ -10,9 +10,10 @@ from tf_distilbert.atomic_writes import write_atomically
 from tf_distilbert.errors import UserError
 from tf_distilbert.report.curves import Curve, Line, curves_of
 from tf_distilbert.report.examples import Examples
+from tf_distilbert.report.held_out import HeldOut
 from tf_distilbert.report.layers import layer_cosines, layer_pairs
 from tf_distilbert.report.measurements import measurements_table
-from tf_distilbert.report.model_pair import ModelPair
+from tf_distilbert.report.model_pair import NO_MODEL, ModelPair
 from tf_distilbert.report.page import Page, Plot, check_packages, render
 from tf_distilbert.report.picture import draw_curve, draw_key
 from tf_distilbert.report.retention_section import find_retention, retention_section
@@ -44,17 +45,17 @@ def write_report(
     """
     check_packages()
     console = console or Console(stderr=True)
-    folders = list(dict.fromkeys(Path(folder).absolute() for folder in folders))
-    run_folders = [run for folder in folders for run in _runs_in(folder)]
+    given = list(dict.fromkeys(Path(folder).absolute() for folder in folders))
+    run_folders = [run for folder in given for run in _runs_in(folder)]
     names = name_runs(run_folders)
     runs = [Run.open(*pair) for pair in zip(run_folders, names, strict=True)]
     if output is None:
-        output = (folders[0] if len(folders) == 1 else Path()) / "report.html"
-    output = Path(output)
-    if output.is_dir() or not output.absolute().parent.is_dir():
-        raise UserError(f"{output}: cannot be written; give a file in a folder that exists")
+        output = (given[0] if len(given) == 1 else Path()) / "report.html"
+    file = Path(output)
+    if file.is_dir() or not file.absolute().parent.is_dir():
+        raise UserError(f"{file}: cannot be written; give a file in a folder that exists")
     page = Page(
-        title=f"Report on {', '.join(folder.name for folder in folders)}",
+        title=f"Report on {', '.join(folder.name for folder in given)}",
         summary=summary_table(runs),
         differences=differences_table(runs) if len(runs) > 1 else None,
         settings={run.name: yaml.safe_dump(run.settings, sort_keys=False) for run in runs},
@@ -62,12 +63,12 @@ def write_report(
         curves=[_plot(curve) for curve in curves_of(runs)],
     )
     _compare(runs, page, console)
-    retentions = dict.fromkeys(filter(None, map(find_retention, folders)))
+    retentions = dict.fromkeys(filter(None, map(find_retention, given)))
     page.retention = [
         retention_section(path, f"retention-{i}") for i, path in enumerate(retentions)
     ]
-    write_atomically(output, render(page).encode())
-    return output
+    write_atomically(file, render(page).encode())
+    return file
 
 
 def _runs_in(folder: Path) -> list[Path]:
@@ -84,12 +85,14 @@ def _compare(runs: Sequence[Run], page: Page, console: Console) -> None:
     for index, run in enumerate(runs):
         console.print(f"{run.name}: comparing models", markup=False, soft_wrap=True)
         pair = ModelPair.load(run)
-        if table := measurements_table(pair):
-            page.measurements.append(table)
+        if pair is None:
+            page.notes[run.name] = [NO_MODEL]
+            continue
+        page.measurements.append(measurements_table(pair))
         if pair.held_out is not None:
-            page.measured_on[run.name] = pair.num_sequences
-            examples.add(pair)
-            if line := _layer_line(pair, index):
+            page.measured_on[run.name] = pair.held_out.num_sequences
+            examples.add(pair, pair.held_out)
+            if line := _layer_line(pair, pair.held_out, index):
                 lines.append(line)
         if pair.notes:
             page.notes[run.name] = pair.notes
@@ -113,11 +116,13 @@ def _plot(curve: Curve) -> Plot:
     return Plot(curve.title, draw_curve(curve), curve.table())
 
 
-def _layer_line(pair: ModelPair, index: int) -> Line | None:
+def _layer_line(pair: ModelPair, held_out: HeldOut, index: int) -> Line | None:
     if pair.run.verb != "distill" or pair.teacher is None:
         return None
-    if pair.model.architecture.hidden_size != pair.teacher.architecture.hidden_size:
+    student, teacher = pair.model.architecture, pair.teacher.architecture
+    if student.hidden_size != teacher.hidden_size:
         pair.notes.append("Student and teacher have hidden states of different sizes.")
         return None
-    pairs = layer_pairs(pair)
-    return Line(index, pair.run.name, list(range(len(pairs))), layer_cosines(pair, pairs))
+    pairs = layer_pairs(student, teacher, pair.run.settings["student"].get("layer_map"))
+    cosines = layer_cosines(pair.model, pair.teacher, held_out, pairs)
+    return Line(index, pair.run.name, list(range(len(pairs))), cosines)

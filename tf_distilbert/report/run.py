@@ -91,9 +91,12 @@ class Run:
 
 def _read_config(path: Path) -> DistillConfig | PretrainConfig | FinetuneConfig:
     values = read_yaml(path)
-    kind = DistillConfig if "student" in values else PretrainConfig
     try:
-        return parse_config(FinetuneConfig if "task" in values else kind, values)
+        if "task" in values:
+            return parse_config(FinetuneConfig, values)
+        if "student" in values:
+            return parse_config(DistillConfig, values)
+        return parse_config(PretrainConfig, values)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
 
