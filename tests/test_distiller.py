@@ -236,7 +236,7 @@ def test_segment_ids_reach_the_teacher():
     assert other["distillation_loss"] != pytest.approx(plain["distillation_loss"], rel=1e-3)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_it_takes_keras_nlps_masked_lm_preprocessor():
     preprocessor = keras_nlp.models.DistilBertMaskedLMPreprocessor(
         keras_nlp.models.DistilBertTokenizer(tiny.VOCABULARY, lowercase=True),

@@ -145,8 +145,9 @@ def is_running(number):
 LONG = {"steps": 2000, "checkpoint_every": 5, "validate_every": 1000, "log_every": 100}
 
 
-@slow
-@pytest.mark.parametrize("worker", [0, 1])
+@pytest.mark.parametrize(
+    "worker", [pytest.param(0, marks=pytest.mark.long), pytest.param(1, marks=slow)]
+)
 def test_a_killed_worker_ends_the_job(folder, worker):
     name = f"killed-{worker}"
     process = start(*launched(write_config(folder, name, **LONG)))

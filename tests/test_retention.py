@@ -89,7 +89,7 @@ def test_the_command_writes_table_figures_and_picture_and_goes_on(folder, capsys
         assert again["models"][model]["tasks"] == found["models"][model]["tasks"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_ablation_distils_every_variant(folder):
     pytest.importorskip("matplotlib")
     text = tiny.write_text(folder / "text.txt")

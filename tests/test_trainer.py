@@ -36,10 +36,9 @@ def train(micro_batches=1, clip_norm=0.5, **compile_options):
     [
         (2, True),
         pytest.param(4, False, marks=pytest.mark.slow),
-        pytest.param(8, True, marks=pytest.mark.slow),
         *(
             pytest.param(*options, marks=pytest.mark.long)
-            for options in ((1, True), (2, False), (4, True), (8, False))
+            for options in ((1, True), (2, False), (4, True), (8, False), (8, True))
         ),
     ],
 )
