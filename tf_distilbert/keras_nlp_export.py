@@ -62,7 +62,6 @@ def export_keras_nlp(model: MaskedLanguageModel, output: str | Path) -> None:
 def write_keras_nlp(model: MaskedLanguageModel, folder: Path) -> None:
     """Write the files of a keras-nlp preset into a folder; see `export_keras_nlp`."""
     family = _check_architecture(model.architecture)
-    assert model.tokenizer is not None  # whoever exports has looked
     tokenizer = _make_tokenizer(model.tokenizer, family)
     task = _make_task(model, family, tokenizer)
     task.save_to_preset(str(folder))
@@ -99,7 +98,7 @@ def _make(family: str, kind: str, *arguments: Any, **settings: Any) -> Any:
     return getattr(keras_nlp.models, family + kind)(*arguments, **settings)
 
 
-def _make_tokenizer(tokenizer: Tokenizer, family: str) -> "keras_nlp.tokenizers.Tokenizer":
+def _make_tokenizer(tokenizer: Tokenizer | None, family: str) -> "keras_nlp.tokenizers.Tokenizer":
     if isinstance(tokenizer, BytePairTokenizer) and family == "Roberta":
         ids = {token: i for i, token in enumerate(tokenizer.vocabulary)}
         merges = [" ".join(pair) for pair in tokenizer.merges]
