@@ -38,26 +38,13 @@ QUIET = Console(quiet=True)
 SCORES = {"teacher": {"sst2": [0.9, 0.8]}, "triple loss": {"sst2": [0.8, 0.82]}}
 
 
-def settings(folder, output):
-    text = [str(folder / "text.txt")]
-    return {
-        "teacher": str(folder / "teacher"),
-        "output": str(folder / output),
-        "data": {"text": text, "validation": text, "sequence_length": 32},
-        "train": {
-            **{"steps": 6, "global_batch_size": 4, "precision": "float32", "jit_compile": False},
-            **{"log_every": 2, "validate_every": 3, "checkpoint_every": 3},
-        },
-    }
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A finished run in ``run``, with teacher and text beside it."""
     folder = tmp_path_factory.mktemp("report")
     save_model(tiny.model(num_layers=2), folder / "teacher")
     tiny.write_text(folder / "text.txt", documents=12)
-    distill(parse_config(DistillConfig, settings(folder, "run")), QUIET)
+    distill(parse_config(DistillConfig, tiny.run_settings(folder, "run")), QUIET)
     retention = summarise(SCORES, {})
     (folder / "run" / "retention").mkdir()
     (folder / "run" / "retention" / "retention.json").write_text(json.dumps(retention))
@@ -281,7 +268,7 @@ def write_run(folder, config, *lines):
 
 
 def test_a_pretraining(folder, tmp_path):
-    values = settings(folder, "unused") | {"data": {"text": ["a.txt"], "vocabulary": 99}}
+    values = tiny.run_settings(folder, "unused") | {"data": {"text": ["a.txt"], "vocabulary": 99}}
     del values["teacher"]
     config = parse_config(PretrainConfig, values)
     line = {"step": 2, "kind": "train", "time": 1.0, "mlm_loss": 3.5}

@@ -31,22 +31,8 @@ def folder(tmp_path_factory):
     return folder
 
 
-def settings(folder, output, **train):
-    text = [str(folder / "text.txt")]
-    return {
-        "teacher": str(folder / "teacher"),
-        "output": str(folder / output),
-        "data": {"text": text, "validation": text, "sequence_length": 32},
-        "train": {
-            **{"steps": 6, "global_batch_size": 4, "precision": "float32", "jit_compile": False},
-            **{"log_every": 2, "validate_every": 3, "checkpoint_every": 3},
-            **train,
-        },
-    }
-
-
 def run(folder, output, **train):
-    values = settings(folder, output, **train)
+    values = tiny.run_settings(folder, output, **train)
     return distill(parse_config(DistillConfig, values), Console(quiet=True)).parent
 
 
@@ -115,7 +101,9 @@ def test_nothing_of_it_is_there_unless_asked_for(folder):
 
 def test_a_resumed_run_writes_each_histogram_once(folder, asked):
     """What lies beyond the checkpoint is dropped, and made again."""
-    values = settings(folder, "asked", histogram_every=4, profile_steps=[3, 4], resume="auto")
+    values = tiny.run_settings(
+        folder, "asked", histogram_every=4, profile_steps=[3, 4], resume="auto"
+    )
     before = summaries(asked)
     for name in ("model", "checkpoints/step-00000006"):
         for path in sorted((asked / name).iterdir()):
@@ -198,7 +186,7 @@ def test_an_error_leaves_no_profiler_at_work():
 )
 def test_settings_that_cannot_be(folder, train, message):
     with pytest.raises(UserError, match=message):
-        parse_config(DistillConfig, settings(folder, "refused", **train))
+        parse_config(DistillConfig, tiny.run_settings(folder, "refused", **train))
 
 
 @pytest.mark.skipif(
@@ -206,7 +194,7 @@ def test_settings_that_cannot_be(folder, train, message):
 )
 @pytest.mark.slow
 def test_on_jax_it_is_the_same(folder):
-    values = settings(folder, "jax", steps=3, histogram_every=3, profile_steps=[2, 3])
+    values = tiny.run_settings(folder, "jax", steps=3, histogram_every=3, profile_steps=[2, 3])
     (folder / "jax.yaml").write_text(json.dumps(values))  # YAML, too
     done = subprocess.run(
         [sys.executable, "-m", "tf_distilbert", "distill", str(folder / "jax.yaml")],

@@ -94,6 +94,21 @@ def write_text(path, documents=40):
     return path
 
 
+def run_settings(folder, output, **train):
+    """A distillation of six steps, of the ``teacher`` and the ``text.txt`` in a folder."""
+    text = [str(folder / "text.txt")]
+    return {
+        "teacher": str(folder / "teacher"),
+        "output": str(folder / output),
+        "data": {"text": text, "validation": text, "sequence_length": 32},
+        "train": {
+            **{"steps": 6, "global_batch_size": 4, "precision": "float32", "jit_compile": False},
+            **{"log_every": 2, "validate_every": 3, "checkpoint_every": 3},
+            **train,
+        },
+    }
+
+
 def byte_pair_tokenizer(**settings):
     """All bytes as tokens, and a few merges."""
     merges = [("t", "h"), ("th", "e"), ("Ġ", "c"), ("Ġc", "a"), ("Ġca", "t"), ("Ġ", "the")]
