@@ -55,3 +55,23 @@ def test_the_two_commands_are_one_line_each():
     for name in ("quickstart", "tests"):
         block = re.search(rf"<!-- command: {name} -->\n```sh\n(.*?)```", README, re.DOTALL)
         assert len(block[1].strip().splitlines()) == 1
+
+
+def _shape(text):
+    """Its headings' levels, its tables' sizes, its code without comments."""
+    code = [
+        [line.partition("#")[0].rstrip() for line in block.splitlines()]
+        for language, block in re.findall(r"^```(\w+)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    ]
+    prose = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    rows = [line.count("|") for line in prose.splitlines() if line.startswith("|")]
+    return re.findall(r"^#+", prose, re.MULTILINE), rows, code
+
+
+def test_the_japanese_one_has_the_same_content():
+    japanese = (ROOT / "README.ja.md").read_text(encoding="utf-8")
+    assert _shape(japanese) == _shape(README)
+    numbers = [sorted(re.findall(r"\d[\d.,]*\d", text)) for text in (README, japanese)]
+    assert len(numbers[0]) > 100
+    missing = set(numbers[0]) - set(numbers[1])
+    assert missing == set(), "figures that the translation lacks"

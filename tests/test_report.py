@@ -26,9 +26,9 @@ from tf_distilbert.mask_filling import fill_mask
 from tf_distilbert.model_folder import load_model, save_model
 from tf_distilbert.report.blanks import answer, choose_blanks
 from tf_distilbert.report.curves import Curve, Line, curves_of
-from tf_distilbert.report.model_pair import ModelPair
 from tf_distilbert.report.reporter import write_report
 from tf_distilbert.report.run import Run, name_runs
+from tf_distilbert.report.run_models import RunModels
 from tf_distilbert.train import distill
 
 matplotlib = pytest.importorskip("matplotlib", reason="needs the extra `report`")
@@ -135,12 +135,14 @@ def test_size_and_quality_are_those_of_the_models(folder, page):
 
 
 def test_cosines_are_those_of_numpy(folder, page):
-    pair = ModelPair.load(Run.open(folder / "run", "run"))
+    models = RunModels.load(Run.open(folder / "run", "run"))
     own, other, count = np.zeros(2), [(0, 0), (1, 1)], 0
-    for inputs, _, _ in pair.held_out.batches().as_numpy_iterator():
+    for inputs, _, _ in models.held_out.batches().as_numpy_iterator():
         mask = inputs["padding_mask"]
         states = [
-            np.array(m.hidden_states(inputs)[i]) for i in (0, 1) for m in (pair.model, pair.teacher)
+            np.array(m.hidden_states(inputs)[i])
+            for i in (0, 1)
+            for m in (models.model, models.teacher)
         ]
         for i, (a, b) in enumerate((states[:2], states[2:])):
             norms = np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1)
@@ -152,8 +154,8 @@ def test_cosines_are_those_of_numpy(folder, page):
 
 
 def test_examples_show_what_the_models_answer(folder, page):
-    pair = ModelPair.load(Run.open(folder / "run", "run"))
-    blanks = choose_blanks(pair.held_out.records, pair.model.tokenizer)
+    models = RunModels.load(Run.open(folder / "run", "run"))
+    blanks = choose_blanks(models.held_out.records, models.model.tokenizer)
     assert len(blanks) == 8
     whole = [f"{blank.before}[MASK]{blank.after}" for blank in blanks]
     text = (
@@ -166,7 +168,7 @@ def test_examples_show_what_the_models_answer(folder, page):
         assert original in text and blank.word in tiny.WORDS
     uncut = [i for i, sentence in enumerate(whole) if "…" not in sentence]
     assert uncut
-    for model in (pair.model, pair.teacher):
+    for model in (models.model, models.teacher):
         answers = answer(model, model.tokenizer, blanks)
         wanted = fill_mask(model, [whole[i] for i in uncut], top_k=3)
         for i, [guesses] in zip(uncut, wanted, strict=True):
@@ -179,7 +181,7 @@ def test_examples_show_what_the_models_answer(folder, page):
     assert [item.all("dt")[i].text for item in items[:1] for i in range(3)] == [
         *("hidden word", "teacher", "student run")
     ]
-    answers = answer(pair.teacher, pair.model.tokenizer, blanks)
+    answers = answer(models.teacher, models.model.tokenizer, blanks)
     for item, blank, [best, *_] in zip(items, blanks, answers, strict=True):
         hidden, teacher, _ = item.all("dd")
         assert hidden.text == blank.word

@@ -8,7 +8,7 @@ import keras
 from tf_distilbert.mask_filling import Guess
 from tf_distilbert.report.blanks import Blank, answer, choose_blanks
 from tf_distilbert.report.held_out import HeldOut
-from tf_distilbert.report.model_pair import ModelPair
+from tf_distilbert.report.run_models import RunModels
 
 
 @dataclass(frozen=True)
@@ -36,27 +36,28 @@ class Examples:
         self._vocabulary: str | None = None
         self._teachers: list[str] = []
 
-    def add(self, pair: ModelPair, held_out: HeldOut) -> None:
+    def add(self, models: RunModels, held_out: HeldOut) -> None:
         """Let the models of a run answer, a teacher of several runs once.
 
         Args:
-            pair: the models.
+            models: of a run.
             held_out: what the run held out; the first run's has the sentences.
         """
-        tokenizer = pair.model.tokenizer
+        tokenizer = models.model.tokenizer
         if self._vocabulary is None:
             blanks = choose_blanks(held_out.records, tokenizer)
             self.shown = [Example(blank, {}) for blank in blanks]
             self._vocabulary = tokenizer.sha256
         if self._vocabulary != tokenizer.sha256:
-            pair.notes.append("Its vocabulary is not that of the examples, which it leaves out.")
+            models.notes.append("Its vocabulary is not that of the examples, which it leaves out.")
             return
-        source = pair.run.teacher
-        if pair.teacher is not None and source is not None and source not in self._teachers:
-            others = f" of {pair.run.name}" if self._teachers else ""
+        source = models.run.teacher
+        if models.teacher is not None and source is not None and source not in self._teachers:
+            others = f" of {models.run.name}" if self._teachers else ""
             self._teachers.append(source)
-            self._answer(f"teacher{others}", pair.teacher)
-        self._answer(f"student {pair.run.name}" if pair.run.teacher else pair.run.name, pair.model)
+            self._answer(f"teacher{others}", models.teacher)
+        kind = "student " if models.run.teacher else ""
+        self._answer(kind + models.run.name, models.model)
 
     def _answer(self, name: str, model: keras.Model) -> None:
         blanks: Sequence[Blank] = [example.blank for example in self.shown]

@@ -7,7 +7,7 @@ import keras
 
 from tf_distilbert.evaluation import measure
 from tf_distilbert.finetuning.model_facts import LENGTH, measure_models
-from tf_distilbert.report.model_pair import ModelPair
+from tf_distilbert.report.run_models import RunModels
 from tf_distilbert.report.table import Table
 
 _ROUNDS = 5
@@ -31,25 +31,25 @@ _OF_BOTH = {
 }
 
 
-def measurements_table(pair: ModelPair) -> Table:
+def measurements_table(models: RunModels) -> Table:
     """Measure the model of a run, and its teacher if it is there.
 
     Speed is that of the encoders, in turns, on this machine; quality is that on the first held-out
     sequences.
     """
-    models = {"model": (pair.model, str(pair.run.model))}
-    if pair.teacher is not None:
-        assert pair.run.teacher is not None  # it was loaded from there
-        models["teacher"] = pair.teacher, pair.run.teacher
-    speeds = measure_models({name: path for name, (_, path) in models.items()}, _ROUNDS)
+    by_name = {"model": (models.model, str(models.run.model))}
+    if models.teacher is not None:
+        assert models.run.teacher is not None  # it was loaded from there
+        by_name["teacher"] = models.teacher, models.run.teacher
+    speeds = measure_models({name: path for name, (_, path) in by_name.items()}, _ROUNDS)
     figures = {}
-    if pair.held_out is not None:
-        figures = measure(pair.model, pair.teacher, pair.held_out.batches())
+    if models.held_out is not None:
+        figures = measure(models.model, models.teacher, models.held_out.batches())
     facts = {
         name: _size(model)
         | {f"ms for a text of {LENGTH} tokens": speeds[name]["milliseconds"]}
         | _quality(figures, "teacher_" if name == "teacher" else "")
-        for name, (model, _) in models.items()
+        for name, (model, _) in by_name.items()
     }
     own, theirs = facts["model"], facts.get("teacher", {})
     rows = [_row(name, form, own.get(name), theirs.get(name)) for name, form in _FORMS.items()]
@@ -57,10 +57,10 @@ def measurements_table(pair: ModelPair) -> Table:
         if key in figures:
             rows.append((name, [f"{figures[key]:{form}}", "", ""]))
     rows = [row for row in rows if any(row[1])]
-    columns = ["", "student" if pair.run.teacher else "model"]
+    columns = ["", "student" if models.run.teacher else "model"]
     if theirs:
         columns += ["teacher", "student / teacher"]
-    caption = f"{pair.run.name}: size, speed and quality"
+    caption = f"{models.run.name}: size, speed and quality"
     return Table(caption, columns, [(name, cells[: len(columns) - 1]) for name, cells in rows])
 
 

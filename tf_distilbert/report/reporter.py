@@ -13,11 +13,11 @@ from tf_distilbert.report.examples import Examples
 from tf_distilbert.report.held_out import HeldOut
 from tf_distilbert.report.layers import layer_cosines, layer_pairs
 from tf_distilbert.report.measurements import measurements_table
-from tf_distilbert.report.model_pair import NO_MODEL, ModelPair
 from tf_distilbert.report.page import Page, Plot, check_packages, render
 from tf_distilbert.report.picture import draw_curve, draw_key
 from tf_distilbert.report.retention_section import find_retention, retention_section
 from tf_distilbert.report.run import Run, name_runs
+from tf_distilbert.report.run_models import NO_MODEL, RunModels
 from tf_distilbert.report.summary import differences_table, summary_table
 
 
@@ -84,18 +84,18 @@ def _compare(runs: Sequence[Run], page: Page, console: Console) -> None:
     examples, lines = Examples(), list[Line]()
     for index, run in enumerate(runs):
         console.print(f"{run.name}: comparing models", markup=False, soft_wrap=True)
-        pair = ModelPair.load(run)
-        if pair is None:
+        models = RunModels.load(run)
+        if models is None:
             page.notes[run.name] = [NO_MODEL]
             continue
-        page.measurements.append(measurements_table(pair))
-        if pair.held_out is not None:
-            page.measured_on[run.name] = pair.held_out.num_sequences
-            examples.add(pair, pair.held_out)
-            if line := _layer_line(pair, pair.held_out, index):
+        page.measurements.append(measurements_table(models))
+        if models.held_out is not None:
+            page.measured_on[run.name] = models.held_out.num_sequences
+            examples.add(models, models.held_out)
+            if line := _layer_line(models, models.held_out, index):
                 lines.append(line)
-        if pair.notes:
-            page.notes[run.name] = pair.notes
+        if models.notes:
+            page.notes[run.name] = models.notes
     page.examples = examples.shown
     if lines:
         page.layers_key = _key("layers", runs)
@@ -116,13 +116,13 @@ def _plot(curve: Curve) -> Plot:
     return Plot(curve.title, draw_curve(curve), curve.table())
 
 
-def _layer_line(pair: ModelPair, held_out: HeldOut, index: int) -> Line | None:
-    if pair.run.verb != "distill" or pair.teacher is None:
+def _layer_line(models: RunModels, held_out: HeldOut, index: int) -> Line | None:
+    if models.run.verb != "distill" or models.teacher is None:
         return None
-    student, teacher = pair.model.architecture, pair.teacher.architecture
+    student, teacher = models.model.architecture, models.teacher.architecture
     if student.hidden_size != teacher.hidden_size:
-        pair.notes.append("Student and teacher have hidden states of different sizes.")
+        models.notes.append("Student and teacher have hidden states of different sizes.")
         return None
-    pairs = layer_pairs(student, teacher, pair.run.settings["student"].get("layer_map"))
-    cosines = layer_cosines(pair.model, pair.teacher, held_out, pairs)
-    return Line(index, pair.run.name, list(range(len(pairs))), cosines)
+    pairs = layer_pairs(student, teacher, models.run.settings["student"].get("layer_map"))
+    cosines = layer_cosines(models.model, models.teacher, held_out, pairs)
+    return Line(index, models.run.name, list(range(len(pairs))), cosines)

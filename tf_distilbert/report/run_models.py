@@ -15,7 +15,7 @@ NO_MODEL = "There is no model yet: it is written when the run ends, and what nee
 
 
 @dataclass
-class ModelPair:
+class RunModels:
     """What a run made, and its teacher.
 
     Attributes:
@@ -33,7 +33,7 @@ class ModelPair:
     notes: list[str] = field(default_factory=list)
 
     @classmethod
-    def load(cls, run: Run) -> "ModelPair | None":
+    def load(cls, run: Run) -> "RunModels | None":
         """Load what there is; None for a run that has no model yet, see `NO_MODEL`.
 
         Raises:
@@ -42,16 +42,16 @@ class ModelPair:
         if run.model is None:
             return None
         of_task = run.verb == "finetune"
-        pair = cls(run, (load_task_model if of_task else load_model)(run.model))
+        models = cls(run, (load_task_model if of_task else load_model)(run.model))
         if run.teacher:
             try:
-                pair.teacher = (load_task_model if of_task else load_model)(run.teacher)
+                models.teacher = (load_task_model if of_task else load_model)(run.teacher)
             except UserError as error:
-                pair.notes.append(
+                models.notes.append(
                     f"The teacher cannot be loaded ({error}): what needs it is left out."
                 )
-        pair.find_data()
-        return pair
+        models.find_data()
+        return models
 
     def find_data(self) -> None:
         """Open what was held out, if it is still there."""
