@@ -124,7 +124,15 @@ def test_a_validation_that_is_made_again_can_be_stopped_again(folder, whole, mon
     assert_same(folder / "twice", whole)
 
 
-def test_a_second_signal_acts_at_once():
+@pytest.fixture
+def in_foreground():
+    """Ctrl-C as Python has it: a process started in the background ignores it."""
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, handler)
+
+
+def test_a_second_signal_acts_at_once(in_foreground):
     with Interruption() as interruption:
         signal.raise_signal(signal.SIGINT)
         assert interruption.number == signal.SIGINT
