@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import tiny
+from safetensors.numpy import load_file
 from task_files import row, write
 
 from tf_distilbert.cli import main
@@ -126,6 +127,20 @@ def test_a_teacher_teaches_its_task(folder, scores):
         loss={"task_weight": 0.0, "distillation_weight": 1.0},
     )
     assert finetune(config)["validation"]["accuracy"] > 0.9
+
+
+def test_four_devices_give_the_run_of_one(folder):
+    """The model has no dropout and begins as the same; 300 sentences leave a batch unfilled."""
+    runs = []
+    for strategy in ("one", "mirrored"):
+        train = {"strategy": strategy, "epochs": 2, "epsilon": 1e-4}
+        config = configure(folder, strategy, head_dropout=0.0, train=train)
+        finetune(config)
+        runs.append(load_file(folder / strategy / "model" / "model.safetensors"))
+    one, four = runs
+    assert one.keys() == four.keys()
+    for name, values in one.items():
+        np.testing.assert_allclose(four[name], values, rtol=0, atol=1e-5, err_msg=name)
 
 
 def test_a_stopped_fine_tuning_goes_on_to_the_same_bits(folder, scores, monkeypatch):

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -19,6 +20,7 @@ from tf_distilbert.finetuning.task import Task, find_task, read_split, with_labe
 from tf_distilbert.finetuning.task_data import task_data
 from tf_distilbert.finetuning.task_prediction import predict_split
 from tf_distilbert.finetuning.task_trainer import TaskTrainer
+from tf_distilbert.forward_pass import forward_pass
 from tf_distilbert.job import Job
 from tf_distilbert.run_loop import train_to_the_end
 from tf_distilbert.strategy import explain_lost_workers, is_chief
@@ -61,8 +63,9 @@ def finetune(config: FinetuneConfig, console: Console | None = None) -> dict[str
         data = task_data(trainer, splits["train"], splits[held_out[0]], config.train)
         train_to_the_end(trainer, data, config.train, job.run, job.console)
         job.finish(model, "finetune")
+        forward = forward_pass(model)
         scores = {
-            name: measure(model, splits[name], config.train.validation_batch_size)
+            name: _measure(forward, splits[name], config.train.validation_batch_size)
             for name in held_out
         }
         if is_chief(job.strategy):
@@ -71,9 +74,8 @@ def finetune(config: FinetuneConfig, console: Console | None = None) -> dict[str
         return scores
 
 
-def measure(model: EncoderModel, split: EncodedSplit, batch_size: int) -> dict[str, float]:
-    """Predict a split and score it: the metrics of the task, and ``score``."""
-    scores = predict_split(model, split, batch_size).scores()
+def _measure(forward: Callable[..., Any], split: EncodedSplit, batch_size: int) -> dict[str, float]:
+    scores = predict_split(forward, split, batch_size).scores()
     return {"score": split.task.main_score(scores), **scores}
 
 

@@ -11,6 +11,7 @@ from tf_distilbert.finetuning.encoded_split import EncodedSplit
 from tf_distilbert.finetuning.task_batches import TaskBatches
 from tf_distilbert.finetuning.task_prediction import predict_split
 from tf_distilbert.finetuning.task_trainer import TaskTrainer
+from tf_distilbert.forward_pass import forward_pass
 from tf_distilbert.strategy import num_replicas
 from tf_distilbert.training_data import TrainingData
 
@@ -57,6 +58,7 @@ def _validation(trainer: TaskTrainer, held_out: EncodedSplit, config: TrainConfi
     batch_size = config.validation_batch_size * num_replicas(trainer.strategy)
     batches = TaskBatches(held_out.rows, batch_size, seed=None)
     steps = batches.steps_per_epoch
+    forward = forward_pass(trainer.model)
     stream = distributed_dataset(
         trainer.strategy,
         lambda num_parts, parts: batches.stream(0, steps, num_parts, parts),
@@ -68,7 +70,7 @@ def _validation(trainer: TaskTrainer, held_out: EncodedSplit, config: TrainConfi
         )
         if getattr(trainer, "stop_evaluating", False):
             return figures
-        return figures | predict_split(trainer.model, held_out, batch_size).scores()
+        return figures | predict_split(forward, held_out, batch_size).scores()
 
     return validate
 

@@ -15,6 +15,7 @@ from tf_distilbert.finetuning.task import (
     write_predictions,
 )
 from tf_distilbert.finetuning.task_prediction import predict_split
+from tf_distilbert.forward_pass import forward_pass
 from tf_distilbert.model_folder import load_task_model
 
 
@@ -64,7 +65,7 @@ def evaluate_task(
                 f"{', '.join(found.labels)}; give a model that was fine-tuned on it"
             )
         found = replace(found, labels=labels)
-    scores = {}
+    forward, scores = forward_pass(loaded), {}
     for name in (split,) if split else found.validation_splits or found.test_splits:
         examples = read_split(found, data, name)
         encoded = encode_split(
@@ -75,7 +76,7 @@ def evaluate_task(
             max_length=max_length,
             stride=doc_stride,
         )
-        predicted = predict_split(loaded, encoded, batch_size, null_threshold)
+        predicted = predict_split(forward, encoded, batch_size, null_threshold)
         if predictions is not None:
             folder = Path(predictions)
             folder.mkdir(parents=True, exist_ok=True)

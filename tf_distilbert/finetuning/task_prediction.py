@@ -1,12 +1,11 @@
 """What a fine-tuned model predicts for the examples of a split."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
 
-from tf_distilbert.encoder_model import EncoderModel
 from tf_distilbert.finetuning.answers import Answer, best_answers
 from tf_distilbert.finetuning.encoded_split import EncodedSplit
 from tf_distilbert.finetuning.example import QuestionExample, TokenExample
@@ -38,18 +37,21 @@ class Predictions:
 
 
 def predict_split(
-    model: EncoderModel, split: EncodedSplit, batch_size: int = 64, null_threshold: float = 0.0
+    forward: Callable[[Mapping[str, np.ndarray]], Any],
+    split: EncodedSplit,
+    batch_size: int = 64,
+    null_threshold: float = 0.0,
 ) -> Predictions:
     """Predict all examples of a split, those of like length together.
 
     Args:
-        model: fine-tuned on the task.
+        forward: of a model that was fine-tuned on the task; see `forward_pass`.
         split: encoded for the model.
         batch_size: rows at a time; has no influence on the predictions but rounding.
         null_threshold: of SQuAD 2.0; see `best_answers`.
     """
     batches = TaskBatches(split.rows, batch_size, seed=None)
-    logits = batches.predict(lambda inputs: model.predict_on_batch(_of_model(inputs)))
+    logits = batches.predict(lambda inputs: forward(_of_model(inputs)))
     kind = split.task.kind
     if kind == "question_answering":
         return _answers(split, logits, null_threshold)
