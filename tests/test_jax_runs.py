@@ -12,9 +12,12 @@ import pytest
 import tiny
 import yaml
 from safetensors.numpy import load_file
+from task_files import row, write
+from test_finetune import sentences
 
 from tf_distilbert.cli import main
 from tf_distilbert.model_folder import save_model
+from tf_distilbert.task_models import SequenceClassifier
 
 ROOT = Path(__file__).parent.parent
 pytestmark = pytest.mark.skipif(
@@ -149,6 +152,28 @@ def test_two_processes_give_the_run_of_one(folder):
     code, errors = run("jax", "launch", "--workers", "2", "--", "distill", two, stop_after=None)
     assert code == 0 and "on 2 devices" in errors, errors
     assert_same(folder / "two", folder / "one", rtol=1e-5, atol=1e-6)
+
+
+@slow
+@pytest.mark.parametrize("launch", [(), ("launch", "--workers", "2", "--")], ids=["one", "two"])
+def test_a_fine_tuning_gives_what_it_gives_on_tensorflow(folder, launch):
+    """Its model has a head already: random numbers are the backend's own."""
+    labels = ("negative", "positive")
+    model = SequenceClassifier(tiny.architecture(), labels, tiny.tokenizer(), head_dropout=0.0)
+    save_model(model, folder / "classifier", overwrite=True)
+    for split, number, seed in (("train", 60, 1), ("dev", 13, 2)):
+        rows = (row(text, str(label)) for text, label in sentences(number, seed))
+        write(folder / "SST-2" / f"{split}.tsv", row("sentence", "label"), *rows)
+    options = ["--task", "sst2", "--model", folder / "classifier", "--data", folder / "SST-2"]
+    options += ["train.global_batch_size=8", "train.epochs=2", "train.precision=float32"]
+    options += ["train.epsilon=1e-4", "train.learning_rate=1e-3", "train.resume=overwrite"]
+    runs = {"tensorflow": (), "jax": launch}
+    for backend, before in runs.items():
+        code, errors = run(backend, *before, "finetune", *options, "--output", folder / backend)
+        assert code == 0, errors
+    assert_same(folder / "jax", folder / "tensorflow", rtol=1e-4, atol=1e-5)
+    scores = [json.loads((folder / b / "scores.json").read_text()) for b in runs]
+    assert scores[0] == scores[1]
 
 
 def test_what_needs_tensorflow_says_so(folder):

@@ -208,8 +208,14 @@ def test_a_batch_that_workers_cannot_share_is_refused(folder):
     ("arguments", "message"),
     [
         (["--workers", "0", "--", "distill", "x.yaml"], "--workers is 0; give 1 or more"),
-        (["--workers", "2", "--"], "after `--` comes what each worker runs: distill or pretrain"),
-        (["--workers", "2"], "after `--` comes what each worker runs: distill or pretrain"),
+        (
+            ["--workers", "2", "--"],
+            "after `--` comes what each worker runs: distill, pretrain or",
+        ),
+        (
+            ["--workers", "2"],
+            "after `--` comes what each worker runs: distill, pretrain or",
+        ),
         (["--workers", "2", "--", "evaluate"], "after `--` comes what each worker runs"),
     ],
 )

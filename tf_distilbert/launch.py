@@ -22,14 +22,15 @@ from tf_distilbert.errors import UserError
 GRACE_SECONDS = 60.0
 """How long workers may take to end by themselves once one of them has failed."""
 
-_VERBS = ("distill", "pretrain")
+_VERBS = ("distill", "pretrain", "finetune")
 
 
 def launch(command: Sequence[str], num_workers: int) -> int:
     """Run a training as several worker processes that talk over the loopback address.
 
     The first one is the chief; what it prints is shown as it is, what the others print on stderr
-    after their number. SIGTERM and SIGINT are passed on to all.
+    after their number, and their results, which are the same, not at all. SIGTERM and SIGINT are
+    passed on to all.
 
     Args:
         command: what would follow ``tf-distilbert``: ``distill CONFIG ...``.
@@ -44,7 +45,9 @@ def launch(command: Sequence[str], num_workers: int) -> int:
     if num_workers < 1:
         raise UserError(f"--workers is {num_workers}; give 1 or more")
     if not command or command[0] not in _VERBS:
-        raise UserError(f"after `--` comes what each worker runs: {' or '.join(_VERBS)} CONFIG ...")
+        *others, last = _VERBS
+        verbs = f"{', '.join(others)} or {last}"
+        raise UserError(f"after `--` comes what each worker runs: {verbs} with its arguments")
     addresses = _free_addresses(num_workers)
     workers: list[subprocess.Popen] = []
 
@@ -82,6 +85,7 @@ def _start(command: Sequence[str], addresses: list[str], index: int) -> subproce
     worker = subprocess.Popen(
         [sys.executable, "-m", "tf_distilbert", *command],
         env={**os.environ, "TF_CONFIG": json.dumps(config)},
+        stdout=None if index == 0 else subprocess.DEVNULL,  # all have the same results
         stderr=None if index == 0 else subprocess.PIPE,
         text=True,
         start_new_session=True,  # or Ctrl-C would reach it twice, from the terminal and from here
