@@ -129,6 +129,7 @@ def test_a_teacher_teaches_its_task(folder, scores):
     assert finetune(config)["validation"]["accuracy"] > 0.9
 
 
+@pytest.mark.slow
 def test_four_devices_give_the_run_of_one(folder):
     """The model has no dropout and begins as the same; 300 sentences leave a batch unfilled."""
     runs = []

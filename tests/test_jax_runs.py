@@ -155,7 +155,9 @@ def test_two_processes_give_the_run_of_one(folder):
 
 
 @slow
-@pytest.mark.parametrize("launch", [(), ("launch", "--workers", "2", "--")], ids=["one", "two"])
+@pytest.mark.parametrize(
+    "launch", [(), pytest.param(("launch", "--workers", "2", "--"), marks=pytest.mark.long)]
+)
 def test_a_fine_tuning_gives_what_it_gives_on_tensorflow(folder, launch):
     """Its model has a head already: random numbers are the backend's own."""
     labels = ("negative", "positive")

@@ -205,7 +205,7 @@ def test_some_strings(task, exported):
     check_many(exported(task, "window"), task, EVERYDAY // len(SERVICES))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("long_texts", LONG_TEXTS)
 @pytest.mark.parametrize("task", SERVICES)
 def test_many_strings(task, long_texts, exported):
