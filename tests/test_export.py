@@ -38,7 +38,7 @@ PACKAGES = {
 }
 # OpenVINO reads the ONNX file: one of its five is enough for every day.
 CASES = [
-    pytest.param(task, name, marks=[pytest.mark.slow] * (name == "openvino" and i > 0))
+    pytest.param(task, name, marks=[pytest.mark.long] * (name == "openvino" and i > 0))
     for i, task in enumerate(TASKS)
     for name in PACKAGES
     if name != "keras_nlp" or task == "masked_lm"
@@ -297,7 +297,7 @@ def test_a_bfloat16_saved_model_holds_bfloat16(wide, tmp_path):
 PRECISIONS = (
     *("litert-int8", "onnx-int8"),
     pytest.param("onnx-float32", marks=pytest.mark.slow),
-    pytest.param("litert-float32", marks=pytest.mark.slow),
+    pytest.param("litert-float32", marks=pytest.mark.long),
     pytest.param("litert-float16", marks=pytest.mark.slow),
     pytest.param("litert-full_int8", marks=pytest.mark.slow),
 )
@@ -444,7 +444,7 @@ def replace_writer(monkeypatch, format_name, change):
         "litert",
         "onnx",
         "keras_nlp",
-        pytest.param("openvino", marks=pytest.mark.slow),
+        pytest.param("openvino", marks=pytest.mark.long),
     ],
 )
 def test_other_numbers_are_found_and_nothing_is_kept(

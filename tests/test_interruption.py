@@ -87,7 +87,7 @@ def interrupted_at(monkeypatch, method, step, number):
         # Between two steps.
         pytest.param("SIGINT", 130, "report", 4, marks=pytest.mark.slow),
         # In a validation, which is made again.
-        pytest.param("SIGTERM", 143, "on_test_batch_end", 0, marks=pytest.mark.slow),
+        pytest.param("SIGTERM", 143, "on_test_batch_end", 0, marks=pytest.mark.long),
         pytest.param("SIGTERM", 143, "on_test_batch_end", 3, marks=pytest.mark.slow),
     ],
 )

@@ -145,9 +145,8 @@ def is_running(number):
 LONG = {"steps": 2000, "checkpoint_every": 5, "validate_every": 1000, "log_every": 100}
 
 
-@pytest.mark.parametrize(
-    "worker", [pytest.param(0, marks=pytest.mark.long), pytest.param(1, marks=slow)]
-)
+@pytest.mark.long  # the short form of tools/chaos.py kills one
+@pytest.mark.parametrize("worker", [0, 1])
 def test_a_killed_worker_ends_the_job(folder, worker):
     name = f"killed-{worker}"
     process = start(*launched(write_config(folder, name, **LONG)))
@@ -176,7 +175,7 @@ def test_a_job_goes_on_after_a_signal(folder, plain):
     assert_same_run(folder / "stopped", plain)
 
 
-@slow
+@pytest.mark.long
 def test_workers_outlive_no_killed_launcher(folder):
     """They are told to stop, and save their run."""
     output = folder / "orphans"

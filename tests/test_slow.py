@@ -46,6 +46,7 @@ def test_a_bert_base_step_runs_in_under_5_gb():
     assert int(result.stdout) * 1024 < 5e9
 
 
+@pytest.mark.long
 def test_the_profile_of_a_step_adds_up():
     script = Path(__file__).parent.parent / "tools" / "profile_step.py"
     result = subprocess.run(

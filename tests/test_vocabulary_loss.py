@@ -128,7 +128,7 @@ def assert_same(actual, expected):
 
 # Many chunks are many ops to trace.
 @pytest.mark.parametrize(
-    "chunk_size", [pytest.param(1, marks=pytest.mark.slow), 5, 8, 16, TOKENS, 1000]
+    "chunk_size", [pytest.param(1, marks=pytest.mark.long), 5, 8, 16, TOKENS, 1000]
 )
 @pytest.mark.parametrize("temperature", [1.0, 2.0, 8.0])
 def test_equals_the_reference_and_the_plain_computation(chunk_size, temperature):
