@@ -141,7 +141,9 @@ def test_four_devices_give_the_run_of_one(folder):
     one, four = runs
     assert one.keys() == four.keys()
     for name, values in one.items():
-        np.testing.assert_allclose(four[name], values, rtol=0, atol=1e-5, err_msg=name)
+        # A key's bias changes no softmax: its gradient is rounding alone, which Adam makes larger.
+        atol = 1e-5 if name.endswith("key.bias") else 1e-6
+        np.testing.assert_allclose(four[name], values, rtol=0, atol=atol, err_msg=name)
 
 
 def test_a_stopped_fine_tuning_goes_on_to_the_same_bits(folder, scores, monkeypatch):

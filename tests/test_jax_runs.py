@@ -156,9 +156,14 @@ def test_two_processes_give_the_run_of_one(folder):
 
 @slow
 @pytest.mark.parametrize(
-    "launch", [(), pytest.param(("launch", "--workers", "2", "--"), marks=pytest.mark.long)]
+    ("backend", "launch"),
+    [
+        ("jax", ()),
+        pytest.param("jax", ("launch", "--workers", "2", "--"), marks=pytest.mark.long),
+        ("tensorflow", ("launch", "--workers", "2", "--")),
+    ],
 )
-def test_a_fine_tuning_gives_what_it_gives_on_tensorflow(folder, launch):
+def test_a_fine_tuning_gives_that_of_one_process_on_tensorflow(folder, backend, launch):
     """Its model has a head already: random numbers are the backend's own."""
     labels = ("negative", "positive")
     model = SequenceClassifier(tiny.architecture(), labels, tiny.tokenizer(), head_dropout=0.0)
@@ -169,12 +174,11 @@ def test_a_fine_tuning_gives_what_it_gives_on_tensorflow(folder, launch):
     options = ["--task", "sst2", "--model", folder / "classifier", "--data", folder / "SST-2"]
     options += ["train.global_batch_size=8", "train.epochs=2", "train.precision=float32"]
     options += ["train.epsilon=1e-4", "train.learning_rate=1e-3", "train.resume=overwrite"]
-    runs = {"tensorflow": (), "jax": launch}
-    for backend, before in runs.items():
-        code, errors = run(backend, *before, "finetune", *options, "--output", folder / backend)
+    for name, *command in (("alone", "tensorflow"), ("other", backend, *launch)):
+        code, errors = run(*command, "finetune", *options, "--output", folder / name)
         assert code == 0, errors
-    assert_same(folder / "jax", folder / "tensorflow", rtol=1e-4, atol=1e-5)
-    scores = [json.loads((folder / b / "scores.json").read_text()) for b in runs]
+    assert_same(folder / "other", folder / "alone", rtol=1e-4, atol=1e-5)
+    scores = [json.loads((folder / n / "scores.json").read_text()) for n in ("other", "alone")]
     assert scores[0] == scores[1]
 
 

@@ -12,20 +12,25 @@ from keras import KerasTensor as Tensor
 
 Inputs = Mapping[str, Any]
 
+
+def forward_pass(model: keras.Model) -> Callable[[Inputs], Tensor]:
+    """Make a compiled function from a model's inputs to its output, without dropout.
+
+    It computes with the weights that the model has whenever it is called, on one device.
+
+    Args:
+        model: of any strategy, or of none.
+
+    Returns:
+        The function. All workers may call it, or any of them.
+    """
+    return _compiled(model)
+
+
 if keras.backend.backend() == "jax":
     import jax
 
-    def forward_pass(model: keras.Model) -> Callable[[Inputs], Tensor]:
-        """Make a compiled function from a model's inputs to its output, without dropout.
-
-        It computes with the weights that the model has whenever it is called, on one device.
-
-        Args:
-            model: of any strategy, or of none.
-
-        Returns:
-            The function. All workers may call it, or any of them.
-        """
+    def _compiled(model: keras.Model) -> Callable[[Inputs], Tensor]:
         variables = model.variables
 
         @jax.jit
@@ -40,17 +45,7 @@ if keras.backend.backend() == "jax":
 else:
     import tensorflow as tf
 
-    def forward_pass(model: keras.Model) -> Callable[[Inputs], Tensor]:
-        """Make a compiled function from a model's inputs to its output, without dropout.
-
-        It computes with the weights that the model has whenever it is called, on one device.
-
-        Args:
-            model: of any strategy, or of none.
-
-        Returns:
-            The function. All workers may call it, or any of them.
-        """
+    def _compiled(model: keras.Model) -> Callable[[Inputs], Tensor]:
         return tf.function(
             lambda inputs: model(inputs, training=False), reduce_retracing=True, autograph=False
         )
