@@ -4,6 +4,10 @@ import gzip
 import json
 import lzma
 
+from tf_distilbert.finetuning.example import QuestionExample
+
+CONTEXT = "Paris is the capital of France . Rome  is the capital of Italy, an old city."
+
 
 def write(path, *lines, encoding="utf-8"):
     """Write lines, packed as the name says."""
@@ -34,3 +38,8 @@ def squad_file(path, context, *questions):
     content = {"version": "x", "data": [{"title": "Title", "paragraphs": [paragraph]}]}
     path.write_text(json.dumps(content), encoding="utf-8")
     return path
+
+
+def question(text="what is rome ?", context=CONTEXT, *answers, name="q", impossible=False):
+    starts = tuple(context.index(answer) for answer in answers)
+    return QuestionExample(name, text, context, "", answers, starts, impossible)

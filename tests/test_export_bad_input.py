@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tiny
-from test_export import run, tree
+from exports import run, tree
 from test_task_models import task_model
 
 from tf_distilbert.model_folder import save_model

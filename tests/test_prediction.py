@@ -8,7 +8,7 @@ from functools import cache, partial
 import numpy as np
 import pytest
 import tiny
-from test_export import CASES, TASKS, call, exported_below, run
+from exports import CASES, TASKS, call, exported_below, run
 from test_task_models import LABELS, task_model
 
 from tf_distilbert.exports.fixed_shape import FixedShapeRun
@@ -76,7 +76,7 @@ def predict(capsys, monkeypatch):
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
-    # Where test_export.py has them: each export is made once.
+    # Where `exports` has them: each export is made once.
     return partial(exported_below, tmp_path_factory.getbasetemp() / "exports")
 
 
