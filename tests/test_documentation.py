@@ -13,11 +13,14 @@ import yaml
 
 import tf_distilbert
 from tf_distilbert.cli import parse
+from tf_distilbert.config import DistillConfig, PretrainConfig
+from tf_distilbert.config_file import load_config
 from tf_distilbert.version import __version__
 
 ROOT = Path(__file__).parent.parent
 DOCS = sorted((ROOT / "docs").rglob("*.md"))
 PAGES = [*DOCS, ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
+RECIPE = (ROOT / "docs" / "recipe.md").read_text("utf-8").partition("## Less than that")[2]
 PUBLIC = [name for name in tf_distilbert.__all__ if name != "__version__"]
 
 
@@ -67,7 +70,19 @@ COMMANDS = [(page, command) for page in DOCS for command in commands(page)]
 def test_commands_parse(page, command):
     options = parse(shlex.split(command, comments=True)[1:])
     if str(getattr(options, "config", "")).startswith("configs/"):
-        assert (ROOT / options.config).exists()
+        kind = {"distill": DistillConfig, "pretrain": PretrainConfig}[options.verb]
+        load_config(kind, ROOT / options.config, options.overrides)
+
+
+@pytest.mark.parametrize("change", re.findall(r"^\|.*\| `([\w.]+=[^`]*)`", RECIPE, re.MULTILINE))
+def test_a_change_of_the_recipe_is_one(change):
+    path = ROOT / "configs" / "distilbert-base-uncased.yaml"
+    changed = load_config(DistillConfig, path, shlex.split(change))
+    assert changed != load_config(DistillConfig, path)
+
+
+def test_the_recipe_has_changes():
+    assert RECIPE.count("| `") >= 3
 
 
 def test_there_are_many_commands():

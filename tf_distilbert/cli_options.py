@@ -86,17 +86,17 @@ def make_parser() -> argparse.ArgumentParser:
         help="what to do with lines that are not UTF-8; default: %(default)s",
     )
 
-    for name, what in (
-        ("pretrain", "train a BERT teacher from scratch"),
-        ("distill", "distil a student from a teacher"),
+    for name, what, example in (
+        ("pretrain", "train a BERT teacher, from scratch or further", "initialize_from=DIR"),
+        ("distill", "distil a student from a teacher", "teacher=DIR"),
     ):
         verb = _verb(verbs, name, what)
         verb.add_argument("config", metavar="CONFIG", help="a YAML file, see configs/")
-        _add_overrides(verb, "e.g. train.steps=100 teacher=DIR")
+        _add_overrides(verb, f"e.g. train.steps=100 {example}")
         _add_resume(verb)
 
     verb = _verb(verbs, "launch", "run a training as several workers on this machine")
-    verb.usage = "%(prog)s --workers N -- distill CONFIG [key=value ...]"
+    verb.usage = "%(prog)s --workers N -- {pretrain,distill,finetune} ..."
     verb.add_argument("--workers", type=int, required=True, metavar="N", help="processes")
 
     verb = _verb(verbs, "finetune", "train a model on a task, and measure it there")

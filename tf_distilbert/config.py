@@ -84,7 +84,8 @@ class DataConfig:
         records: folder made by ``tf-distilbert prepare``.
         validation: held-out text, in the same forms as `text`.
         validation_records: held-out records.
-        validation_share: this share of the sequences, the last ones, is held out instead.
+        validation_share: this share of the sequences is held out instead, in blocks from all over
+            the text.
         vocabulary: a ``vocab.txt``, or a number: learn that many tokens from `text`. Needed by
             `pretrain` alone; a student has its teacher's.
         lower_case: whether a vocabulary given by `vocabulary` is uncased.
