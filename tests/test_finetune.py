@@ -1,6 +1,7 @@
 """Fine-tuning from the command line down: what is learnt, written, resumed and refused."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -11,10 +12,15 @@ from task_files import row, write
 from tf_distilbert.cli import main
 from tf_distilbert.config_file import parse_config
 from tf_distilbert.errors import UserError
+from tf_distilbert.finetuning.encoded_split import encode_split
 from tf_distilbert.finetuning.finetune import finetune
 from tf_distilbert.finetuning.finetune_config import FinetuneConfig
+from tf_distilbert.finetuning.start_model import start_model
+from tf_distilbert.finetuning.task import find_task, read_split
 from tf_distilbert.finetuning.task_evaluation import evaluate_task
 from tf_distilbert.model_folder import load_task_model, save_model
+from tf_distilbert.run_directory import RunDirectory
+from tf_distilbert.task_models import SequenceClassifier
 
 CITIES = {"paris": "france", "rome": "italy", "berlin": "germany"}
 
@@ -179,6 +185,10 @@ def test_a_stopped_fine_tuning_goes_on_to_the_same_bits(folder, scores, monkeypa
         ({"teacher": "bert"}, "the teacher's head is for masked_lm, the task needs"),
         ({"max_length": 100}, "sequence_length is 100, the model has 32 positions"),
         ({"validation_share": 1.5}, r"validation_share is 1.5; it must be in \(0, 1\)"),
+        (
+            {"validation_share": 0.999},
+            "of 300 rows none is left to learn from; give a smaller share",
+        ),
     ],
 )
 def test_what_is_wrong_is_said_before_anything_is_written(folder, values, message):
@@ -187,6 +197,81 @@ def test_what_is_wrong_is_said_before_anything_is_written(folder, values, messag
     with pytest.raises(UserError, match=message):
         finetune(configure(folder, "refused", **values))
     assert not (folder / "refused").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["finetune", "teacher=bert"], "teacher: is no setting here; give --teacher instead"),
+        (["evaluate", "--teacher", "t"], "--teacher goes with --text; leave it out with --task"),
+        (["evaluate", "--sequence-length", "9"], "--sequence-length goes with --text; leave"),
+        (["retention", "train.seed=3"], "seed: is no setting here; give --seeds instead"),
+        (["retention", "train.learning_rate=1"], "learning_rate: is no setting here; give --learn"),
+        (["retention", "validation_share=0.1"], "validation_share: is no setting here; give an op"),
+    ],
+)
+def test_a_setting_whose_place_an_option_takes_is_not_ignored(folder, refused, words, message):
+    verb, *more = words
+    places = {
+        "finetune": ["--task", "sst2", "--model", "m", "--output", "o"],
+        "evaluate": ["--task", "sst2", "--model", "m"],
+        "retention": ["--tasks", "sst2", "--teacher", "t", "--output", "o"],
+    }
+    words = [verb, "--data", folder / "glue", *places[verb], *more]
+    refused(*words, message=re.escape(message))
+
+
+def test_predictions_have_a_folder_before_anything_is_predicted(folder, scores, monkeypatch):
+    (folder / "file").write_text("")
+    monkeypatch.setattr("tf_distilbert.finetuning.task_evaluation.predict_split", None)
+    with pytest.raises(UserError, match="file: cannot be written"):
+        evaluate_task(folder / "run/model", "sst2", folder / "glue", predictions=folder / "file")
+
+
+def test_a_run_that_is_overwritten_has_no_old_scores(folder):
+    config = configure(folder, "again", train={"epochs": 1, "resume": "overwrite"})
+    run = RunDirectory(config.output)
+    run.create(config)
+    (run.path / "scores.json").write_text("{}")
+    run.create(config)
+    assert not (run.path / "scores.json").exists()
+
+
+def test_a_teacher_reads_the_same_rows(folder):
+    short = tiny.model(num_layers=1, max_positions=20)
+    model = load_task_model(folder / "bert", "encoder")
+    task = find_task("sst2")
+    examples = read_split(task, folder / "glue", "validation")
+    assert encode_split(task, examples, model).rows.max_length == 32
+    assert encode_split(task, examples, model, teacher=short).rows.max_length == 20
+    with pytest.raises(UserError, match="is 30, the model has 20 positions"):
+        encode_split(task, examples, model, teacher=short, max_length=30)
+
+
+# The head that a model begins with
+
+
+def test_a_regression_does_not_begin_with_the_head_of_classes(tmp_path):
+    labels = ("a", "b", "c")
+    classifier = SequenceClassifier(tiny.architecture(num_layers=1), labels, tiny.tokenizer())
+    save_model(classifier, tmp_path / "classifier")
+    kept = start_model(tmp_path / "classifier", "classification", labels)
+    np.testing.assert_array_equal(kept.head.weights[0], classifier.head.weights[0])
+    made = start_model(tmp_path / "classifier", "regression", ())
+    assert (made.problem, len(made.labels)) == ("regression", 1)
+    assert made.head.output_dense.kernel.shape == (16, 1)
+    save_model(made, tmp_path / "regression")
+    again = start_model(tmp_path / "regression", "regression", ())
+    np.testing.assert_array_equal(again.head.weights[0], made.head.weights[0])
+    write(tmp_path / "STS-B" / "dev.tsv", row("index", "sentence1", "sentence2", "score"))
+    with pytest.raises(UserError, match="its head is for single_label, stsb is a regression"):
+        evaluate_task(tmp_path / "classifier", "stsb", tmp_path)
+
+
+def test_the_layers_of_a_new_head_differ():
+    head = SequenceClassifier(tiny.architecture(), tuple("abc"), tiny.tokenizer()).head
+    first, second = (np.ravel(layer.kernel) for layer in (head.transform, head.output_dense))
+    assert np.abs(first[: second.size] - second).max() > 0.01
 
 
 def test_a_share_of_the_training_data_can_be_held_back(folder):

@@ -154,6 +154,10 @@ def test_files_that_are_not_squads(tmp_path, content, message):
     [
         ({"answers": None}, r"near question x: 'NoneType' object is not iterable; mend it$"),
         ({"answers": [{"text": "Rome"}]}, r"near question x: lacks 'answer_start'; mend it$"),
+        (
+            {"answers": [{"text": "Rome", "answer_start": "first"}]},
+            r"near question x: invalid literal for int\(\).*'first'; mend it$",
+        ),
         ({"question": 5}, r"question x has something else than text; mend it$"),
         ({"question": "\ud800"}, r"question x has something else than text; mend it$"),
     ],

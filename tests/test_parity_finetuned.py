@@ -10,7 +10,7 @@ from rich.console import Console
 from task_files import squad_file, squad_question
 
 from tf_distilbert.config_file import parse_config
-from tf_distilbert.finetuning.encoded_split import encode_split, reads_segments
+from tf_distilbert.finetuning.encoded_split import encode_split
 from tf_distilbert.finetuning.finetune import finetune
 from tf_distilbert.finetuning.finetune_config import FinetuneConfig
 from tf_distilbert.finetuning.start_model import start_model
@@ -82,7 +82,7 @@ def our_logits(path, task, data):
     model = load_task_model(path)
     task = with_labels(find_task(task, columns=COLUMNS.get(task)), str(data))
     examples = read_split(task, str(data), task.validation_splits[0])
-    split = encode_split(task, examples, model, segments=reads_segments(model))
+    split = encode_split(task, examples, model)
     batches = TaskBatches(split.rows, 8, seed=None)
 
     def predict(inputs):

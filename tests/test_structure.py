@@ -11,6 +11,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # From the top down; a module imports only from lines below its own.
 LAYERS = (
     ("cli",),
+    ("cli_verbs",),
     ("cli_options", "launch"),
     ("report.reporter",),
     ("report.page",),
@@ -182,7 +183,7 @@ def test_every_package_is_installed():
 
 
 def test_configurations_stay_out_of_the_parts():
-    entry_points = {"cli", "train", "quickstart", "run_loop", "run_data", "run_directory"}
+    entry_points = {"cli_verbs", "train", "quickstart", "run_loop", "run_data", "run_directory"}
     entry_points |= {"job", "masked_lm_data", "finetuning.ablation", "finetuning.finetune_config"}
     entry_points |= {"finetuning.retention", "finetuning.task_data", "report.run"}
     users = {module_name(p) for p in ranked_files() if "config" in set(imports(p))}

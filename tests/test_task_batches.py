@@ -1,5 +1,7 @@
 """Rows and batches of a fine-tuning: nothing lost, nothing twice, little padding."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import tiny
@@ -14,7 +16,7 @@ def rows_of(number, seed=0, longest=60):
     generator = np.random.default_rng(seed)
     lengths = generator.integers(3, longest, number)
     made = [Row(np.full(n, 5 + i % 40, np.int32), int(n), i % 3) for i, n in enumerate(lengths)]
-    return TaskRows(made, tiny.tokenizer(), segments=False)
+    return TaskRows(made, tiny.tokenizer(), segments=False, max_length=512)
 
 
 def test_every_row_comes_once_an_epoch_in_another_order():
@@ -127,3 +129,21 @@ def test_a_word_is_labelled_at_its_first_token():
     np.testing.assert_array_equal(targets[0][counted], [2, 1, 0])
     assert not weights[1].any() and not inputs["padding_mask"][1].any()
     assert len(row.token_ids) == len(pieces) + 4
+
+
+def test_no_batch_is_longer_than_the_model_reads():
+    rows = replace(rows_of(50, longest=40), max_length=39)
+    longest = np.array([np.argmax(rows.lengths), -1])
+    assert bucket_of(rows.lengths.max()) == 48 and rows.padded_length(longest) == 39
+    batches = TaskBatches(rows, 8, seed=None)
+    assert {inputs["token_ids"].shape[1] for inputs, _, _ in batches.stream(0, 7)} <= {16, 32, 39}
+
+
+def test_a_byte_pair_tokenizer_sees_the_space_before_a_word():
+    """As in the whole text, which is what it reads when it serves."""
+    tokenizer = tiny.byte_pair_tokenizer()
+    example = TokenExample("0", ("the", "capital", "of", "paris"), (0, 1, 2, 0))
+    rows = encode_words([example], tokenizer, segments=False, max_length=32)
+    [whole] = tokenizer.tokenize(["the capital of paris"]).to_list()
+    assert rows.rows[0].token_ids.tolist() == [tokenizer.start_id, *whole, tokenizer.end_id]
+    assert (rows.rows[0].target != -1).sum() == 4

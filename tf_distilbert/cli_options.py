@@ -119,15 +119,11 @@ def make_parser() -> argparse.ArgumentParser:
     verb.add_argument("--predictions", metavar="DIR", help="write the task's submission files here")
     verb.add_argument("--teacher", metavar="DIR", help="compare with this model")
     verb.add_argument("--json", metavar="FILE", help="write the figures here too")
-    verb.add_argument(
-        "--sequence-length", type=int, default=128, metavar="N", help="default: %(default)s"
-    )
+    verb.add_argument("--sequence-length", type=int, metavar="N", help="of the text; default: 128")
     verb.add_argument(
         "--batch-size", type=int, default=32, metavar="N", help="default: %(default)s"
     )
-    verb.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="of the masks; default: %(default)s"
-    )
+    verb.add_argument("--seed", type=int, metavar="N", help="of the masks; default: 0")
     _add_overrides(verb, "of a task: max_length=64 columns.text=review null_threshold=-1")
 
     verb = _verb(verbs, "retention", "fine-tune teacher and student on tasks, and compare them")

@@ -14,6 +14,10 @@ class UserError(ValueError):
     """
 
 
+class NotFiniteError(UserError):
+    """A model has lost its numbers: a loss, a gradient or an output is infinite or none."""
+
+
 class Interrupted(Exception):
     """A run was asked to stop by a signal; everything that it did is saved.
 

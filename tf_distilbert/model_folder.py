@@ -4,6 +4,7 @@ What is written is always a Hugging Face folder: ``config.json``, ``model.safete
 tokenizer's files. `transformers` opens it. There is no format of our own.
 """
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -26,7 +27,12 @@ from tf_distilbert.hf_weights import (
 )
 from tf_distilbert.hub import download
 from tf_distilbert.keras_nlp_models import KerasNlpMaskedLanguageModel
-from tf_distilbert.keras_nlp_presets import is_preset, load_preset, load_preset_encoder
+from tf_distilbert.keras_nlp_presets import (
+    PREFIX,
+    is_preset,
+    load_preset,
+    load_preset_encoder,
+)
 from tf_distilbert.masked_language_model import MaskedLanguageModel
 from tf_distilbert.model_config import check_tokenizer, model_config, read_architecture
 from tf_distilbert.task_config import (
@@ -149,6 +155,25 @@ def written_task(path: str | Path) -> str | None:
         return None
     folder = resolve_folder(path)
     return None if is_google_checkpoint(folder) else read_task(folder)
+
+
+def weights_digest(path: str | Path) -> str:
+    """Tell a model's weights from all others: a SHA-256 of its files of tensors.
+
+    Of a preset with a name, which does not change, of the name.
+
+    Raises:
+        UserError: there is no such folder.
+    """
+    digest = hashlib.sha256()
+    if str(path).startswith(PREFIX):
+        digest.update(str(path).encode())
+        return digest.hexdigest()
+    for file in sorted(resolve_folder(path).iterdir()):
+        if file.suffix in (".safetensors", ".bin", ".h5") or ".ckpt." in file.name:
+            with file.open("rb") as content:
+                digest.update(hashlib.file_digest(content, "sha256").digest())
+    return digest.hexdigest()
 
 
 def _around(encoder: Encoder, tokenizer: Tokenizer) -> EncoderModel:

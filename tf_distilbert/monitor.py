@@ -18,7 +18,7 @@ from rich.progress import Progress as ProgressBar
 
 from tf_distilbert.checkpoints import Checkpoints, Progress
 from tf_distilbert.damage_log import DamageLog
-from tf_distilbert.errors import Interrupted, UserError
+from tf_distilbert.errors import Interrupted, NotFiniteError, UserError
 from tf_distilbert.interruption import Interruption
 from tf_distilbert.logs import RunLog
 from tf_distilbert.optimization import WarmupThenDecay
@@ -223,7 +223,9 @@ class Monitor(keras.callbacks.Callback):
         else:
             end = f"there is no good checkpoint; {remedy} and start again with --overwrite"
         updates = f"{in_a_row} updates in a row were skipped; " if in_a_row > 1 else ""
-        raise UserError(f"the loss or its gradient is not finite at step {first}; {updates}{end}")
+        raise NotFiniteError(
+            f"the loss or its gradient is not finite at step {first}; {updates}{end}"
+        )
 
     def _start_new_means(self) -> None:
         self.model.start_new_means()

@@ -25,6 +25,10 @@ _MAY_CHANGE = {
 }
 
 
+SCORES_FILE = "scores.json"
+"""What a fine-tuning measured in the end."""
+
+
 class JobConfig(Protocol):
     """What the configurations of all jobs have: they are frozen dataclasses."""
 
@@ -104,7 +108,7 @@ class RunDirectory:
         return {path.name for path in self.path.iterdir()} <= {"config.yaml.partial"}
 
     def _delete_results(self) -> None:
-        for name in ("log.jsonl", DAMAGE_FILE):
+        for name in ("log.jsonl", DAMAGE_FILE, SCORES_FILE):
             (self.path / name).unlink(missing_ok=True)
         for folder in (self.tensorboard, self.checkpoints, self.not_finite, self.model):
             if folder.exists():

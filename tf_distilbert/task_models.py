@@ -44,17 +44,16 @@ class TaskHead(keras.layers.Layer):
     ) -> None:
         super().__init__(**kwargs)
         self.architecture, self.pooled = architecture, pooled
-        initializer = keras.initializers.RandomNormal(stddev=architecture.initializer_range)
         self.transform: Any = None
         if pooled:
             self.transform = keras.layers.Dense(
                 architecture.hidden_size,
                 activation=_POOLED_ACTIVATION[architecture.family],
-                kernel_initializer=initializer,
+                kernel_initializer=_initializer(architecture),
                 name="transform",
             )
         self.output_dense = keras.layers.Dense(
-            outputs, kernel_initializer=initializer, name="output_dense"
+            outputs, kernel_initializer=_initializer(architecture), name="output_dense"
         )
         self.dropout = Dropout(dropout)
 
@@ -73,6 +72,11 @@ class TaskHead(keras.layers.Layer):
                 hidden = self.dropout(hidden, training=training)
             hidden = self.transform(hidden)
         return self.output_dense(self.dropout(hidden, training=training))
+
+
+def _initializer(architecture: Architecture) -> keras.initializers.Initializer:
+    # A new one for each layer: one object gives all of them the same numbers.
+    return keras.initializers.RandomNormal(stddev=architecture.initializer_range)
 
 
 class SequenceClassifier(EncoderModel):

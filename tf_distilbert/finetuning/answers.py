@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 
 from tf_distilbert.atomic_writes import write_atomically
-from tf_distilbert.errors import UserError
+from tf_distilbert.errors import NotFiniteError
 from tf_distilbert.finetuning.answer_windows import AnswerWindow
 from tf_distilbert.finetuning.example import QuestionExample
 
@@ -105,7 +105,7 @@ def best_answers(
         An answer for each example, in their order.
 
     Raises:
-        UserError: a logit is not finite.
+        NotFiniteError: a logit is not finite.
     """
     found: list[list[Candidate]] = [[] for _ in examples]
     nulls: list[Candidate | None] = [None] * len(examples)
@@ -115,7 +115,7 @@ def best_answers(
         ends = np.asarray(ends, np.float64)[: len(window.token_ids)]
         example = examples[window.question]
         if not (np.all(np.isfinite(starts)) and np.all(np.isfinite(ends))):
-            raise UserError(
+            raise NotFiniteError(
                 f"question {example.id}: the model's logits are not finite; train with a lower "
                 "learning rate"
             )

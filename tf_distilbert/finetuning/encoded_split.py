@@ -40,7 +40,7 @@ def encode_split(
     examples: Sequence[Example],
     model: EncoderModel,
     *,
-    segments: bool,
+    teacher: EncoderModel | None = None,
     max_length: int | None = None,
     stride: int = STRIDE,
 ) -> EncodedSplit:
@@ -50,17 +50,21 @@ def encode_split(
         task: with its classes.
         examples: of it.
         model: whose tokenizer and family are used.
-        segments: whether the model, or its teacher, tells pairs apart by segment ids.
-        max_length: tokens of a row; by default what is usual for the task, or the model's
+        teacher: reads the same rows; if it tells pairs apart by segment ids, they have them.
+        max_length: tokens of a row; by default what is usual for the task, or the models'
             positions, if those are fewer.
         stride: of questions, from one window to the next.
 
     Raises:
-        UserError: rows are to be longer than the model has positions.
+        UserError: rows are to be longer than a model has positions.
     """
-    usual = min(_LONGEST.get(task.layout, _USUAL_LENGTH), model.architecture.max_positions)
-    max_length = usual if max_length is None else max_length
-    model.check_length(max_length)
+    readers = [model, *([teacher] if teacher else [])]
+    if max_length is None:
+        usual = _LONGEST.get(task.layout, _USUAL_LENGTH)
+        max_length = min(usual, *(reader.architecture.max_positions for reader in readers))
+    for reader in readers:
+        reader.check_length(max_length)
+    segments = any(reader.architecture.num_segments > 1 for reader in readers)
     tokenizer, family = model.tokenizer, model.architecture.family
     if tokenizer is None:
         raise UserError("the model has no tokenizer; set model.tokenizer first")
@@ -71,7 +75,7 @@ def encode_split(
     if task.kind == "question_answering":
         questions = cast(Sequence[QuestionExample], examples)
         windows = cut_answer_windows(tokenizer, family, questions, max_length, stride)
-        rows = TaskRows([_row(window) for window in windows], tokenizer, segments)
+        rows = TaskRows([_row(window) for window in windows], tokenizer, segments, max_length)
         return EncodedSplit(task, examples, rows, windows)
     rows = encode_texts(
         cast(Sequence[TextExample], examples),
@@ -82,11 +86,6 @@ def encode_split(
         scores=task.kind == "regression",
     )
     return EncodedSplit(task, examples, rows)
-
-
-def reads_segments(*models: EncoderModel | None) -> bool:
-    """Whether one of the models tells the texts of a pair apart by segment ids."""
-    return any(model is not None and model.architecture.num_segments > 1 for model in models)
 
 
 def _row(window: AnswerWindow) -> Row:

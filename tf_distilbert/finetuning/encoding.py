@@ -49,7 +49,7 @@ def encode_texts(
             first, other = texts[0][:room], None
         token_ids, second = join(tokenizer, first, other, double=between == 2)
         rows.append(Row(token_ids, second, 0 if example.label is None else example.label))
-    return TaskRows(rows, tokenizer, segments, "float32" if scores else "int32")
+    return TaskRows(rows, tokenizer, segments, max_length, "float32" if scores else "int32")
 
 
 def encode_words(
@@ -57,9 +57,11 @@ def encode_words(
 ) -> TaskRows:
     """Encode sentences of labelled words: a word's label is that of its first token.
 
-    Words beyond `max_length` are not counted.
+    Words beyond `max_length` are not counted. A tokenizer that marks where words begin is shown the
+    space before each word but the first, as it sees it in a text.
     """
-    words = [word for example in examples for word in example.words]
+    space = " " if tokenizer.word_start else ""
+    words = [space * (i > 0) + word for example in examples for i, word in enumerate(example.words)]
     tokens = iter(tokenizer.tokenize(words).to_list())
     rows = []
     for example in examples:
@@ -74,4 +76,4 @@ def encode_words(
         joined, second = join(tokenizer, token_ids[:room], None, double=False)
         target = np.array([IGNORED, *targets[:room], IGNORED], np.int32)
         rows.append(Row(joined, second, target))
-    return TaskRows(rows, tokenizer, segments)
+    return TaskRows(rows, tokenizer, segments, max_length)

@@ -12,7 +12,8 @@ from rich.console import Console
 from tf_distilbert import runtime
 from tf_distilbert.atomic_writes import write_atomically
 from tf_distilbert.encoder_model import EncoderModel
-from tf_distilbert.finetuning.encoded_split import EncodedSplit, encode_split, reads_segments
+from tf_distilbert.errors import UserError
+from tf_distilbert.finetuning.encoded_split import EncodedSplit, encode_split
 from tf_distilbert.finetuning.example import Example
 from tf_distilbert.finetuning.finetune_config import FinetuneConfig
 from tf_distilbert.finetuning.start_model import load_teacher, start_model
@@ -22,10 +23,9 @@ from tf_distilbert.finetuning.task_prediction import predict_split
 from tf_distilbert.finetuning.task_trainer import TaskTrainer
 from tf_distilbert.forward_pass import forward_pass
 from tf_distilbert.job import Job
+from tf_distilbert.run_directory import SCORES_FILE
 from tf_distilbert.run_loop import train_to_the_end
 from tf_distilbert.strategy import explain_lost_workers, is_chief
-
-SCORES_FILE = "scores.json"
 
 
 @runtime.kept_precision()
@@ -56,9 +56,8 @@ def finetune(config: FinetuneConfig, console: Console | None = None) -> dict[str
             teacher = load_teacher(config.teacher, task.kind) if config.teacher else None
             model = start_model(config.model, task.kind, task.labels, config.head_dropout)
             trainer = TaskTrainer(model, teacher, **job.splitting, **asdict(config.loss))
-        segments = reads_segments(model, teacher)
-        splits = job.load(lambda _: _encode(config, task, examples, model, segments))
-        del teacher  # the trainer may hold it in fewer bytes
+        splits = job.load(lambda _: _encode(config, task, examples, model, teacher))
+        teacher = None  # the trainer may hold it in fewer bytes
         held_out = [name for name in splits if name != "train"]
         data = task_data(trainer, splits["train"], splits[held_out[0]], config.train)
         train_to_the_end(trainer, data, config.train, job.run, job.console)
@@ -90,6 +89,11 @@ def _read(
         }
         return {"train": train, **splits}
     count = max(1, round(config.validation_share * len(train)))
+    if count >= len(train):
+        raise UserError(
+            f"validation_share is {config.validation_share}: of {len(train)} rows none is left to "
+            "learn from; give a smaller share"
+        )
     # The same rows for all seeds and models.
     order = np.random.default_rng(0).permutation(len(train))
     held_out, kept = ([train[i] for i in np.sort(part)] for part in np.split(order, [count]))
@@ -101,10 +105,10 @@ def _encode(
     task: Task,
     examples: Mapping[str, Sequence[Example]],
     model: EncoderModel,
-    segments: bool,
+    teacher: EncoderModel | None,
 ) -> dict[str, EncodedSplit]:
     encode = partial(
-        encode_split, segments=segments, max_length=config.max_length, stride=config.doc_stride
+        encode_split, teacher=teacher, max_length=config.max_length, stride=config.doc_stride
     )
     return {name: encode(task, found, model) for name, found in examples.items()}
 

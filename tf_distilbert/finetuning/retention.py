@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -11,16 +12,16 @@ from rich.console import Console
 
 from tf_distilbert.atomic_writes import write_atomically
 from tf_distilbert.config import DistillConfig
-from tf_distilbert.errors import UserError
+from tf_distilbert.errors import NotFiniteError, UserError, explain_write_errors
 from tf_distilbert.finetuning.ablation import WHOLE, distil_variants
 from tf_distilbert.finetuning.data_folder import find_folder
 from tf_distilbert.finetuning.finetune_config import FinetuneConfig
 from tf_distilbert.finetuning.model_facts import held_out_figures, measure_models
 from tf_distilbert.finetuning.retention_plot import check_matplotlib, draw_retention
 from tf_distilbert.finetuning.retention_table import as_markdown, summarise
-from tf_distilbert.finetuning.task import TFDS, find_task
+from tf_distilbert.finetuning.task import TFDS, Task, find_task, read_split
 from tf_distilbert.finetuning.trial import Trial
-from tf_distilbert.model_folder import written_task
+from tf_distilbert.model_folder import weights_digest, written_task
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,8 @@ class RetentionPlan:
         output: everything is remembered here.
         seeds: how many fine-tunings a model and task, with the seeds 1, 2, ...
         learning_rates: of several the best is chosen, for each model and task, by a fine-tuning
-            on nine tenths of the training split that is scored on the tenth.
+            on nine tenths of the training split that is scored on the tenth; one at which the loss
+            is not finite is none.
         settings: what is the same in all, but `model`, `task`, `data`, `output`.
     """
 
@@ -54,10 +56,12 @@ class RetentionPlan:
         """See that tasks, data and models are there.
 
         Raises:
-            UserError: one is not.
+            UserError: one is not, or is broken; or a task has nothing to learn from.
         """
         for task in self.tasks:
-            self._data_of(find_task(task).name)
+            found = find_task(task)
+            for split in found.validation_splits:  # "train" is read in any case
+                read_split(found, self._places[found.name], split, warn=lambda _: None)
         for path in self.models.values():
             written_task(path)
 
@@ -71,6 +75,8 @@ class RetentionPlan:
             UserError: as `finetune`.
             Interrupted: as `finetune`; called again, it goes on.
         """
+        for name, path in self.models.items():
+            self._check_weights(name, path)
         found: dict[str, dict[str, list[float]]] = {name: {} for name in self.models}
         # Task by task: what is known of one can be compared early.
         for task, model in product(self.tasks, self.models):
@@ -86,11 +92,16 @@ class RetentionPlan:
     def _best_rate(self, model: str, task: str, console: Console) -> float:
         if len(self.learning_rates) == 1:
             return self.learning_rates[0]
-        searches = {
-            rate: self._trial(model, task, rate, 1, validation_share=0.1)
-            for rate in self.learning_rates
-        }
-        return max(searches, key=lambda rate: searches[rate].score(console))
+        scores = {}
+        for rate in self.learning_rates:
+            try:
+                trial = self._trial(model, task, rate, 1, validation_share=0.1)
+                scores[rate] = trial.score(console)
+            except NotFiniteError as error:
+                console.print(f"{model}, {task}, {rate:g}: {error}", markup=False, soft_wrap=True)
+        if not scores:
+            raise UserError(f"{model}, {task}: no learning rate keeps finite; give lower ones")
+        return max(scores, key=lambda rate: scores[rate])
 
     def _trial(
         self, model: str, task: str, rate: float, seed: int, validation_share: float | None = None
@@ -102,19 +113,46 @@ class RetentionPlan:
             self.settings,
             task=name,
             model=self.models[model],
-            data=self._data_of(name),
+            data=self._places[name],
             output=str(folder),
             validation_share=validation_share,
             train=replace(self.settings.train, learning_rate=rate, seed=seed),
         )
         return Trial(model, config)
 
-    def _data_of(self, task: str) -> str:
-        """Find the place that has the task's own folder, or else take the first one."""
-        folders = find_task(task).folders
-        having = [p for p in self.data if any((Path(p) / name).is_dir() for name in folders)]
-        place = next(iter(having), self.data[0])
-        return place if place == TFDS else str(find_folder(find_task(task), Path(place)))
+    @cached_property
+    def _places(self) -> dict[str, str]:
+        """Where the data of each task is."""
+        found = [find_task(task) for task in self.tasks]
+        return {task.name: self._place_of(task) for task in found}
+
+    def _place_of(self, found: Task) -> str:
+        """Find the place that has the task's own folder, or else its files."""
+        places = [p if p == TFDS else str(find_folder(found, Path(p))) for p in self.data]
+        own = [p for p in places if Path(p).name in found.folders]
+        failures = []
+        for place in dict.fromkeys([*own, *places]):
+            try:
+                read_split(found, place, "train", warn=lambda _: None)
+            except UserError as error:
+                failures.append(error)
+            else:
+                return place
+        raise failures[0]
+
+    def _check_weights(self, model: str, path: str) -> None:
+        """See that what is remembered of a model was made with its weights: they may have been
+        trained anew, in the same folder."""
+        folder = self.output / "runs" / model.replace(" ", "-")
+        remembered, digest = folder / "weights.sha256", weights_digest(path)
+        if remembered.exists() and remembered.read_text("utf-8") != digest:
+            raise UserError(
+                f"{folder}: was made with other weights of {path}; remove it, or choose another "
+                "output"
+            )
+        with explain_write_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(remembered, digest.encode())
 
 
 def retention(

@@ -5,7 +5,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from tf_distilbert.errors import UserError
+from tf_distilbert.errors import NotFiniteError, UserError
 from tf_distilbert.finetuning.example import Example, QuestionExample
 from tf_distilbert.finetuning.metrics import accuracy, f1, macro_f1, matthews, pearson, spearman
 from tf_distilbert.finetuning.squad_metrics import squad_1_scores, squad_2_scores
@@ -67,7 +67,7 @@ def score(
         return {name: _TOKEN_METRICS[name](names, true_names) for name in task.metrics}
     found, true = np.asarray(predictions), np.asarray(wanted)
     if not np.all(np.isfinite(found)):
-        raise UserError(
+        raise NotFiniteError(
             f"{task.name}: {np.sum(~np.isfinite(found))} of {len(found)} predictions are not "
             "finite; train with a lower learning rate"
         )

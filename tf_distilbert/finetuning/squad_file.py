@@ -68,7 +68,9 @@ def _questions(content: Any, path: Path) -> Iterator[QuestionExample]:
                     if not all(isinstance(text, str) and is_text(text) for text in texts):
                         raise UserError(f"{path}: {at} has something else than text; mend it")
                     yield example
-    except (KeyError, TypeError, AttributeError) as error:
+    except UserError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         lacks = f"lacks {error}" if isinstance(error, KeyError) else str(error)
         raise UserError(f"{path}: is not in SQuAD's format, near {at}: {lacks}; mend it") from None
 

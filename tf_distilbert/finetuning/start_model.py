@@ -1,6 +1,7 @@
 """The model that a fine-tuning begins with: an encoder that has read much, and a head."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from tf_distilbert.encoder_model import EncoderModel
 from tf_distilbert.errors import UserError
@@ -31,17 +32,30 @@ def start_model(
     Raises:
         UserError: the folder is none of a model.
     """
-    name = MODEL_OF_KIND[kind]
+    name, head = MODEL_OF_KIND[kind], head_of(kind, labels)
     if written_task(path) == name:
         model = load_task_model(path, name)
-        if tuple(labels or getattr(model, "labels", ())) == getattr(model, "labels", ()):
+        if has_head(model, kind, labels):
             return _with_dropout(model, head_dropout)
-    settings = {}
-    if name in ("sequence_classification", "token_classification"):
-        settings["labels"] = labels or ("LABEL_0",)
-    if name == "sequence_classification":
-        settings["problem"] = "regression" if kind == "regression" else "single_label"
-    return load_with_new_head(path, name, head_dropout, **settings)
+    return load_with_new_head(path, name, head_dropout, **head)
+
+
+def head_of(kind: str, labels: Sequence[str]) -> dict[str, Any]:
+    """Give the settings of the head that a kind of task needs."""
+    if kind == "regression":
+        return {"problem": "regression", "labels": ("LABEL_0",)}
+    if kind == "classification":
+        return {"problem": "single_label", "labels": tuple(labels)}
+    return {"labels": tuple(labels)} if kind == "token_classification" else {}
+
+
+def has_head(model: EncoderModel, kind: str, labels: Sequence[str]) -> bool:
+    """Whether a model of the kind's class has the head that a task needs; any name will do for
+    the one number of a regression."""
+    needed = head_of(kind, labels)
+    if kind == "regression":
+        del needed["labels"]
+    return all(getattr(model, name) == value for name, value in needed.items())
 
 
 def load_teacher(path: str, kind: str) -> EncoderModel:

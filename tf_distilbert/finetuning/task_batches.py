@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_distilbert.data.reader_calls import READER_CALLS
-from tf_distilbert.finetuning.task_rows import TaskRows, bucket_of
+from tf_distilbert.finetuning.task_rows import TaskRows
 
 POOL = 50
 """Batches whose rows are sorted by length together: little padding, and still a random order."""
@@ -43,7 +43,7 @@ class TaskBatches:
         def make(number: np.ndarray) -> list[np.ndarray]:
             step, part = divmod(int(number), len(parts))
             indices = self.indices(step)
-            length = self._length(indices)
+            length = self.rows.padded_length(indices)
             first = (parts.start + part) * size
             inputs, targets, weights = self.rows.batch(indices[first : first + size], length)
             return [*inputs.values(), targets, weights]
@@ -78,14 +78,11 @@ class TaskBatches:
         found: list[Any] = [None] * len(self.rows)
         for step in range(self.steps_per_epoch):
             indices = self.indices(step)
-            inputs, _, _ = self.rows.batch(indices, self._length(indices))
+            inputs, _, _ = self.rows.batch(indices, self.rows.padded_length(indices))
             for index, value in zip(indices, np.asarray(function(inputs)), strict=True):
                 if index >= 0:
                     found[index] = value
         return found
-
-    def _length(self, indices: np.ndarray) -> int:
-        return bucket_of(int(self.rows.lengths[indices[indices >= 0]].max()))
 
     def _make_order(self, epoch: int) -> np.ndarray:
         filled = np.full(self.steps_per_epoch * self.batch_size, -1)

@@ -1,13 +1,15 @@
 """How good is a fine-tuned model on its task?"""
 
+import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
-from tf_distilbert.errors import UserError
+from tf_distilbert.errors import UserError, explain_write_errors
 from tf_distilbert.finetuning.answers import write_n_best
-from tf_distilbert.finetuning.encoded_split import encode_split, reads_segments
+from tf_distilbert.finetuning.encoded_split import encode_split
 from tf_distilbert.finetuning.example import Example, TextExample, TokenExample
-from tf_distilbert.finetuning.start_model import MODEL_OF_KIND
+from tf_distilbert.finetuning.start_model import MODEL_OF_KIND, has_head
 from tf_distilbert.finetuning.task import (
     find_task,
     read_split,
@@ -45,7 +47,8 @@ def evaluate_task(
         columns: of one's own files; see `find_task`.
         max_length, doc_stride: as in the fine-tuning; see `FinetuneConfig`.
         batch_size: rows at a time.
-        null_threshold: of SQuAD 2.0; see `best_answers`.
+        null_threshold: of SQuAD 2.0; see `best_answers`. The ``best_`` thresholds are searched
+            among the answers that it leaves; 1e9 leaves all.
 
     Returns:
         For each split its metrics and ``score``, the mean of the main ones; nothing of a split
@@ -65,22 +68,27 @@ def evaluate_task(
                 f"{', '.join(found.labels)}; give a model that was fine-tuned on it"
             )
         found = replace(found, labels=labels)
+    if not has_head(loaded, found.kind, found.labels):
+        raise UserError(
+            f"{model}: its head is for {loaded.problem}, {found.name} is a {found.kind}; give a "
+            "model that was fine-tuned on it"
+        )
+    if predictions is not None:
+        with explain_write_errors(Path(predictions)):
+            Path(predictions).mkdir(parents=True, exist_ok=True)
     forward, scores = forward_pass(loaded), {}
     for name in (split,) if split else found.validation_splits or found.test_splits:
-        examples = read_split(found, data, name)
+        examples = read_split(found, data, name, warn=partial(print, file=sys.stderr))
         encoded = encode_split(
             found,
             examples,
             loaded,
-            segments=reads_segments(loaded),
             max_length=max_length,
             stride=doc_stride,
         )
         predicted = predict_split(forward, encoded, batch_size, null_threshold)
         if predictions is not None:
-            folder = Path(predictions)
-            folder.mkdir(parents=True, exist_ok=True)
-            path = folder / submission_name(found, name)
+            path = Path(predictions) / submission_name(found, name)
             write_predictions(
                 found, path, predicted.values, examples, null_odds=predicted.null_odds
             )

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from tf_distilbert.errors import NotFiniteError
 from tf_distilbert.finetuning.answers import Answer, best_answers
 from tf_distilbert.finetuning.encoded_split import EncodedSplit
 from tf_distilbert.finetuning.example import QuestionExample, TokenExample
@@ -49,12 +50,20 @@ def predict_split(
         split: encoded for the model.
         batch_size: rows at a time; has no influence on the predictions but rounding.
         null_threshold: of SQuAD 2.0; see `best_answers`.
+
+    Raises:
+        NotFiniteError: an output is infinite or no number.
     """
     batches = TaskBatches(split.rows, batch_size, seed=None)
     logits = batches.predict(lambda inputs: forward(_of_model(inputs)))
     kind = split.task.kind
     if kind == "question_answering":
         return _answers(split, logits, null_threshold)
+    if not all(np.isfinite(row).all() for row in logits):
+        raise NotFiniteError(
+            f"{split.task.name}: the model's logits are not finite; train with a lower learning "
+            "rate"
+        )
     if kind == "token_classification":
         return Predictions(split, _labels(split, logits))
     values = np.stack(logits).astype("float64")

@@ -43,12 +43,14 @@ class TaskRows:
         rows: all of them.
         tokenizer: whose ids they are made of.
         segments: whether the batches are to say which tokens are the second text's.
+        max_length: tokens of the longest possible row; no batch is longer.
         target_type: of the targets: ``int32``, or ``float32`` for scores.
     """
 
     rows: Sequence[Row]
     tokenizer: Tokenizer
     segments: bool
+    max_length: int
     target_type: str = "int32"
     lengths: np.ndarray = field(init=False)
 
@@ -58,6 +60,10 @@ class TaskRows:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def padded_length(self, indices: np.ndarray) -> int:
+        """Say how long a batch of rows is: the longest row's length, rounded up to a bucket."""
+        return min(bucket_of(int(self.lengths[indices[indices >= 0]].max())), self.max_length)
 
     def batch(
         self, indices: Sequence[int] | np.ndarray, length: int

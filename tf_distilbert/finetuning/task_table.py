@@ -113,7 +113,8 @@ def _squad(name: str, version: str, metrics: tuple[str, ...]) -> Task:
 def _own(
     name: str, kind: str, metrics: tuple[str, ...], texts: tuple[str, ...], **facts: Any
 ) -> Task:
-    return Task(name, kind, "own", metrics, metrics[:1], texts=texts, id="", **facts)
+    main = metrics if kind == "regression" else metrics[:1]
+    return Task(name, kind, "own", metrics, main, texts=texts, id="", **facts)
 
 
 TASKS = (

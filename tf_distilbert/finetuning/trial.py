@@ -10,8 +10,9 @@ from statistics import fmean
 from rich.console import Console
 
 from tf_distilbert.errors import UserError
-from tf_distilbert.finetuning.finetune import SCORES_FILE, finetune
+from tf_distilbert.finetuning.finetune import finetune
 from tf_distilbert.finetuning.finetune_config import FinetuneConfig
+from tf_distilbert.run_directory import SCORES_FILE, RunDirectory
 
 
 @dataclass(frozen=True)
@@ -40,9 +41,11 @@ class Trial:
         """
         folder = Path(self.config.output)
         path = folder / SCORES_FILE
-        if not path.exists():
-            train = replace(self.config.train, resume="auto")
-            finetune(replace(self.config, train=train), console)
+        config = replace(self.config, train=replace(self.config.train, resume="auto"))
+        if path.exists():
+            RunDirectory(folder).check(config)  # or another model's scores would be taken for its
+        else:
+            finetune(config, console)
             for name in ("checkpoints", "model"):
                 shutil.rmtree(folder / name, ignore_errors=True)
         splits = _read(path)

@@ -13,6 +13,7 @@ from tf_distilbert.finetuning.finetune_config import FinetuneConfig
 from tf_distilbert.json_file import read_json
 from tf_distilbert.logs import read_log
 from tf_distilbert.provenance import read_provenance
+from tf_distilbert.run_directory import SCORES_FILE
 
 Report = dict[str, Any]
 
@@ -51,7 +52,7 @@ class Run:
             raise UserError(f"{folder}: no such folder; give a run directory")
         if not (folder / "config.yaml").exists():
             raise UserError(f"{folder}: holds no run (no config.yaml); give a run directory")
-        scores = folder / "scores.json"
+        scores = folder / SCORES_FILE
         return cls(
             name=name,
             folder=folder,
