@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -115,6 +116,25 @@ def test_own_columns_are_named_on_the_command_line(folder, scores, capsys):
     assert "max_length is 4; give 8 or more" in capsys.readouterr().err
     assert main([*arguments[:-1], "columns.label=star"]) == 2
     assert "star" in capsys.readouterr().err
+
+
+def test_an_evaluation_reads_as_the_fine_tuning_did(folder, monkeypatch):
+    config = configure(folder, "short", max_length=8, doc_stride=5, train={"epochs": 1})
+    scores, lengths = finetune(config), []
+
+    def spy(*arguments, **options):
+        lengths.append((options["max_length"], options["stride"]))
+        return encode_split(*arguments, **options)
+
+    monkeypatch.setattr("tf_distilbert.finetuning.task_evaluation.encode_split", spy)
+    model, data = folder / "short" / "model", folder / "glue"
+    assert evaluate_task(model, "SST-2", data) == scores
+    evaluate_task(model, "SST-2", data, max_length=16)
+    other = replace(find_task("sst2"), name="other")  # whose settings the model's are not
+    find = "tf_distilbert.finetuning.task_evaluation.find_task"
+    monkeypatch.setattr(find, lambda *_, **__: other)
+    evaluate_task(model, "other", data)
+    assert lengths == [(8, 5), (16, 5), (None, 128)]
 
 
 def test_settings_of_a_task_go_with_a_task(folder, capsys):

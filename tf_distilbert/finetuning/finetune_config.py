@@ -57,12 +57,12 @@ class TaskEvaluationConfig:
     """What ``tf-distilbert evaluate --task`` can be told beside its options.
 
     Attributes:
-        max_length, doc_stride, columns: as in the fine-tuning; see `FinetuneConfig`.
+        max_length, doc_stride, columns: see `FinetuneConfig`; by default those of the fine-tuning.
         null_threshold: of SQuAD 2.0; see `best_answers`.
     """
 
     max_length: int | None = None
-    doc_stride: int = 128
+    doc_stride: int | None = None
     null_threshold: float = 0.0
     columns: ColumnsConfig = field(default_factory=ColumnsConfig)
 
@@ -111,8 +111,8 @@ class FinetuneConfig:
             raise UserError(f"validation_share is {self.validation_share}; it must be in (0, 1)")
 
 
-def _check_lengths(max_length: int | None, doc_stride: int) -> None:
+def _check_lengths(max_length: int | None, doc_stride: int | None) -> None:
     if max_length is not None and max_length < 8:
         raise UserError(f"max_length is {max_length}; give 8 or more")
-    if doc_stride < 1:
+    if doc_stride is not None and doc_stride < 1:
         raise UserError(f"doc_stride is {doc_stride}; give 1 or more")

@@ -4,8 +4,10 @@ import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from tf_distilbert.errors import UserError, explain_write_errors
+from tf_distilbert.finetuning.answer_windows import STRIDE
 from tf_distilbert.finetuning.answers import write_n_best
 from tf_distilbert.finetuning.encoded_split import encode_split
 from tf_distilbert.finetuning.example import Example, TextExample, TokenExample
@@ -19,6 +21,7 @@ from tf_distilbert.finetuning.task import (
 from tf_distilbert.finetuning.task_prediction import predict_split
 from tf_distilbert.forward_pass import forward_pass
 from tf_distilbert.model_folder import load_task_model
+from tf_distilbert.provenance import read_provenance
 
 
 def evaluate_task(
@@ -30,7 +33,7 @@ def evaluate_task(
     predictions: str | Path | None = None,
     columns: dict[str, str | None] | None = None,
     max_length: int | None = None,
-    doc_stride: int = 128,
+    doc_stride: int | None = None,
     batch_size: int = 64,
     null_threshold: float = 0.0,
 ) -> dict[str, dict[str, float]]:
@@ -44,8 +47,8 @@ def evaluate_task(
         predictions: a folder, in which every split's predictions are written in the official format
             of submissions; of questions also n-best lists. Test splits without labels, too, if one
             is named by `split`.
-        columns: of one's own files; see `find_task`.
-        max_length, doc_stride: as in the fine-tuning; see `FinetuneConfig`.
+        columns: of one's own files; see `find_task`. By default those of the model's fine-tuning.
+        max_length, doc_stride: see `FinetuneConfig`; by default those of the model's fine-tuning.
         batch_size: rows at a time.
         null_threshold: of SQuAD 2.0; see `best_answers`. The ``best_`` thresholds are searched
             among the answers that it leaves; 1e9 leaves all.
@@ -58,6 +61,11 @@ def evaluate_task(
         UserError: the model has another head or other labels, task or data are at fault, or the
             predictions cannot be written.
     """
+    before = _settings_of_the_fine_tuning(model, find_task(task).name)
+    if not any((columns or {}).values()):
+        columns = before.get("columns")
+    max_length = max_length or before.get("max_length")
+    doc_stride = doc_stride or before.get("doc_stride", STRIDE)
     found = find_task(task, columns=columns)
     loaded = load_task_model(model, MODEL_OF_KIND[found.kind])
     labels = getattr(loaded, "labels", ())
@@ -98,6 +106,12 @@ def evaluate_task(
             own = predicted.scores()
             scores[name] = {"score": found.main_score(own), **own}
     return scores
+
+
+def _settings_of_the_fine_tuning(model: str | Path, task: str) -> dict[str, Any]:
+    """Give what a run of ours wrote beside its model; nothing of others, or of another task."""
+    settings = read_provenance(Path(model)).get("settings", {})
+    return settings if settings.get("task") == task else {}
 
 
 def _has_labels(example: Example) -> bool:
