@@ -68,7 +68,7 @@ def distil_variants(config: DistillConfig, output: Path, console: Console) -> di
     for name, variant in missing.items():
         console.print(f"[bold]{name}[/bold]")
         distill(variant, console)
-    return {name: RunDirectory(variant.output).model for name, variant in variants.items()}
+    return {name: Path(variant.output) / "model" for name, variant in variants.items()}
 
 
 def _with_records(config: DistillConfig, folder: Path) -> DistillConfig:
