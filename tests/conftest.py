@@ -42,6 +42,12 @@ def shared():
     return Path(folder)
 
 
+@pytest.fixture(params=[False, True], ids=["eager", "xla"])
+def compiled(request):
+    """Whether a loss is compiled by XLA."""
+    return request.param
+
+
 # Commands on bad input
 
 

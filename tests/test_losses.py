@@ -24,11 +24,6 @@ from loss_checks import (
 from tf_distilbert import losses
 
 
-@pytest.fixture(params=[False, True], ids=["eager", "xla"])
-def compiled(request):
-    return request.param
-
-
 @every_loss
 def test_reference_gradient_is_the_slope_of_the_reference(name):
     loss = LOSSES[name]

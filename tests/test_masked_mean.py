@@ -17,11 +17,6 @@ from loss_checks import (
 from tf_distilbert import losses
 
 
-@pytest.fixture(params=[False, True], ids=["eager", "xla"])
-def compiled(request):
-    return request.param
-
-
 @pytest.mark.parametrize("mask_type", [bool, np.int32, np.float32])
 def test_masked_mean_by_hand(mask_type, compiled):
     values = np.array([[1, 2], [3, 4]], np.float32)
