@@ -5,6 +5,7 @@ import tiny
 from commands import left, run
 
 import tf_distilbert
+from tf_distilbert.cli_options import parse
 
 SETTINGS = {
     "unknown key": (
@@ -33,6 +34,19 @@ def test_configurations_that_are_none(refused, tmp_path):
 def test_overrides_may_stand_after_a_flag(refused, config):
     message = r"train\.steps is -1; it must be above 0$"
     refused("distill", config, "--resume", "train.steps=-1", message=message)
+
+
+def test_overrides_may_stand_after_folders(tmp_path, monkeypatch):
+    """A folder may have a name as an override has."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a=1").mkdir()
+    models = ["--teacher", "t", "--student", "s", "--tasks", "rte", "--output", "o"]
+    options = parse(["retention", *models, "--data", "A", "a=1", "train.epochs=2", "max_length=8"])
+    assert options.data == ["A", "a=1"]
+    assert options.overrides == ["train.epochs=2", "max_length=8"]
+    options = parse(["evaluate", "--model", "m", "max_length=8", "--text", "t.txt", "doc_stride=2"])
+    assert options.text == ["t.txt"]
+    assert options.overrides == ["max_length=8", "doc_stride=2"]
 
 
 @pytest.mark.parametrize(

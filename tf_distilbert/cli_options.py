@@ -1,8 +1,10 @@
 """The command line's verbs and options."""
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from tf_distilbert.version import __version__
 
@@ -29,10 +31,22 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     options.passed_on = passed_on
     # argparse gives a list of positionals once: overrides that follow a flag are left over.
     if "overrides" in options and all("=" in word and word[0] != "-" for word in rest):
-        options.overrides += rest
+        options.overrides += [*_overrides_among(options), *rest]
     elif rest:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     return options
+
+
+def _overrides_among(options: argparse.Namespace) -> list[str]:
+    """Take out the overrides that follow a list of files or folders, which argparse adds to it."""
+    found = []
+    for name in ("data", "text"):
+        words = getattr(options, name, None)
+        if isinstance(words, list):
+            own = [w for w in words[1:] if re.match(r"[a-z_.]+=", w) and not Path(w).exists()]
+            setattr(options, name, [word for word in words if word not in own])
+            found += own
+    return found
 
 
 def make_parser() -> argparse.ArgumentParser:
