@@ -16,3 +16,8 @@ def left(folder):
     if not folder.exists():
         return set()
     return {path.name for path in folder.iterdir() if not path.name.endswith(".partial")}
+
+
+def tree(folder):
+    """Paths of all that is below a folder."""
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))

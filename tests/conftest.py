@@ -15,7 +15,7 @@ import pytest
 import tensorflow as tf
 import tiny
 import yaml
-from commands import run
+from commands import run, tree
 
 import tf_distilbert
 
@@ -55,18 +55,42 @@ def compiled(request):
 def refused(capsys):
     """Run a command that must fail; give its one line without the program's name.
 
-    With `after_start` lines of progress may stand before it.
+    With `after_start` progress and figures may stand before it.
     """
 
     def check(*arguments, message, after_start=False):
         capsys.readouterr()
         assert run(*arguments) == 2
-        lines = capsys.readouterr().err.splitlines()
+        printed = capsys.readouterr()
+        assert after_start or printed.out == ""
+        lines = printed.err.splitlines()
         assert "Traceback" not in "".join(lines)
         assert [line for line in lines if line.startswith("tf-distilbert: ")] == lines[-1:]
         assert after_start or len(lines) == 1, lines
-        assert re.search(message, lines[-1]), lines[-1]
-        return lines[-1].removeprefix("tf-distilbert: ")
+        line = lines[-1].removeprefix("tf-distilbert: ")
+        assert re.search(message, line), line
+        return line
+
+    return check
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """An empty folder to work in, so that whatever is written is seen."""
+    (tmp_path / "place").mkdir()
+    monkeypatch.chdir(tmp_path / "place")
+    return tmp_path / "place"
+
+
+@pytest.fixture
+def refused_here(refused, place):
+    """The same of a command that must not write."""
+
+    def check(*arguments, message):
+        before = tree(place)
+        line = refused(*arguments, message=message)
+        assert tree(place) == before
+        return line
 
     return check
 

@@ -2,9 +2,9 @@
 
 import pytest
 import tiny
+from commands import run
 from test_task_models import task_model
 
-from tf_distilbert.cli import main
 from tf_distilbert.model_folder import save_model
 
 TASKS = (
@@ -26,10 +26,6 @@ CASES = [
     if name != "keras_nlp" or task == "masked_lm"
 ]
 LONG = " ".join(tiny.SENTENCES)  # more than 32 tokens
-
-
-def run(*arguments):
-    return main([str(argument) for argument in arguments])
 
 
 def call(*arguments):
@@ -54,9 +50,12 @@ def exported_below(root, task, format_name="saved_model", family="distilbert"):
     return model, output / folder.name / "1" if format_name == "saved_model" else output
 
 
+def save_models(root, *tasks):
+    """Write a model folder for each task, under its name."""
+    for task in tasks:
+        save_model(task_model(task), root / task)
+    return root
+
+
 def names_in(folder):
     return {path.name for path in folder.iterdir()}
-
-
-def tree(folder):
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tiny
-from exports import CASES, LONG, TASKS, call, exported_below, names_in, need, run, tree
+from commands import run, tree
+from exports import CASES, LONG, TASKS, call, exported_below, names_in, need
 from test_task_models import LABELS, task_model
 
 import tf_distilbert

@@ -1,7 +1,6 @@
-"""`export` and `predict` on bad input: exit code 2, one line that names it, nothing written."""
+"""`export` on bad input: exit code 2, one line that names it, nothing written."""
 
 import errno
-import io
 import json
 import os
 import re
@@ -9,62 +8,28 @@ import shutil
 import subprocess
 import sys
 
-import numpy as np
 import pytest
-import tensorflow as tf
 import tiny
-from exports import run, tree
-from test_task_models import task_model
-
-from tf_distilbert.model_folder import save_model
+from commands import run
+from exports import save_models
 
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
-    """A folder for each task, under its name."""
-    root = tmp_path_factory.mktemp("models")
-    for task in ("masked_lm", "sequence_classification", "question_answering", "encoder"):
-        save_model(task_model(task), root / task)
-    return root
+    return save_models(
+        tmp_path_factory.mktemp("models"),
+        *("masked_lm", "sequence_classification", "question_answering", "encoder"),
+    )
 
 
 @pytest.fixture
-def place(tmp_path, monkeypatch):
-    """An empty folder to work in, so that whatever is written is seen."""
-    (tmp_path / "place").mkdir()
-    monkeypatch.chdir(tmp_path / "place")
-    return tmp_path / "place"
-
-
-@pytest.fixture
-def refused(place, capsys):
-    """Run a command that must fail and must not write; give its one line."""
-
-    def check(*arguments, message):
-        before = tree(place)
-        capsys.readouterr()
-        assert run(*arguments) == 2
-        printed = capsys.readouterr()
-        assert printed.out == ""
-        assert "Traceback" not in printed.err
-        [line] = printed.err.splitlines()
-        assert line.startswith("tf-distilbert: ")
-        line = line.removeprefix("tf-distilbert: ")
-        assert re.search(message, line), line
-        assert tree(place) == before
-        return line
-
-    return check
-
-
-@pytest.fixture
-def refused_export(refused, models):
+def refused_export(refused_here, models):
     """The same of `export` of a model; by default to the folder out."""
 
     def check(*options, message, task="masked_lm", format_name="onnx"):
         words = ("export", "--model", models / task, "--format", format_name)
         output = () if "--output" in options else ("--output", "out")
-        return refused(*words, *output, *options, message=message)
+        return refused_here(*words, *output, *options, message=message)
 
     return check
 
@@ -90,31 +55,35 @@ def test_a_head_that_is_not_there(refused_export, task, asked, message):
         refused_export(*options, task=task, format_name=format_name, message=message)
 
 
-def test_models_that_are_none(refused, models, place):
+def test_models_that_are_none(refused_here, models, place):
     words = ("export", "--format", "onnx", "--output", "out", "--model")
-    refused(*words, "none", message=r"^none: no such model folder; give its path, or hf://")
-    refused(*words, models / "encoder" / "config.json", message=r"config\.json: is no folder; give")
+    refused_here(*words, "none", message=r"^none: no such model folder; give its path, or hf://")
+    refused_here(
+        *words, models / "encoder" / "config.json", message=r"config\.json: is no folder; give"
+    )
     (place / "empty").mkdir()
-    refused(*words, "empty", message=r"^empty.*; ")
+    refused_here(*words, "empty", message=r"^empty.*; ")
 
 
-def test_a_vocabulary_that_does_not_fit(refused, models, place):
+def test_a_vocabulary_that_does_not_fit(refused_here, models, place):
     folder = shutil.copytree(models / "sequence_classification", place / "broken")
     (folder / "vocab.txt").write_text("\n".join([*tiny.VOCABULARY, "more"]))
     number = len(tiny.VOCABULARY)
     message = rf"broken: its vocabulary has {number + 1} tokens, its config.* vocab_size {number};"
-    refused("export", "--model", "broken", "--format", "saved_model", message=message)
-    refused("predict", "--model", "broken", "a", message=message)
+    refused_here("export", "--model", "broken", "--format", "saved_model", message=message)
+    refused_here("predict", "--model", "broken", "a", message=message)
 
 
-def test_a_config_that_names_no_head(refused, models, place):
+def test_a_config_that_names_no_head(refused_here, models, place):
     folder = shutil.copytree(models / "encoder", place / "mine")
     config = json.loads((folder / "config.json").read_text())
     del config["architectures"]
     (folder / "config.json").write_text(json.dumps(config))
     message = r"does not say which head the model has .*--task: masked_lm, "
-    refused("export", "--model", "mine", "--format", "onnx", "--output", "out", message=message)
-    refused("predict", "--model", "mine", "a", message=message)
+    refused_here(
+        "export", "--model", "mine", "--format", "onnx", "--output", "out", message=message
+    )
+    refused_here("predict", "--model", "mine", "a", message=message)
 
 
 def test_keras_nlp_takes_masked_language_models_alone(refused_export):
@@ -214,11 +183,11 @@ def test_names_that_are_none(refused_export, place, name):
 # Outputs
 
 
-def test_an_output_must_be_given(refused, models):
+def test_an_output_must_be_given(refused_here, models):
     for format_name in ("litert", "onnx", "openvino", "keras_nlp"):
         message = rf"^--format {format_name} needs --output: a new folder$"
         words = ("--model", models / "masked_lm", "--format", format_name)
-        refused("export", *words, message=message)
+        refused_here("export", *words, message=message)
 
 
 def test_outputs_that_are_there(refused_export, place):
@@ -237,13 +206,13 @@ def test_outputs_that_are_there(refused_export, place):
 @pytest.mark.parametrize(
     ("path", "name"), [(".", "films"), ("../films", "films"), ("../a@2", "a@2")]
 )
-def test_the_default_name_is_the_folders(refused, models, place, monkeypatch, path, name):
+def test_the_default_name_is_the_folders(refused_here, models, place, monkeypatch, path, name):
     """Seen without an export: the place that the name leads to is taken."""
     shutil.copytree(models / "encoder", place / name)
     (place / "out" / name / "1" / "mine").mkdir(parents=True)
     monkeypatch.chdir(place / name)
     words = ("export", "--model", path, "--format", "saved_model", "--output", "../out")
-    refused(*words, message=rf"^\.\./out/{name}/1: exists already")
+    refused_here(*words, message=rf"^\.\./out/{name}/1: exists already")
 
 
 def test_an_output_without_a_name(refused_export):
@@ -325,116 +294,3 @@ def test_a_saved_model_needs_no_optional_package(without_packages):
     folder, results = without_packages
     assert results["saved_model"] == [0, ""]
     assert (folder / "out-saved_model" / "encoder" / "1" / "saved_model.pb").is_file()
-
-
-# predict
-
-
-def predict(refused, model, *texts, message):
-    return refused("predict", "--model", model, *texts, message=message)
-
-
-def test_predict_where_there_is_nothing(refused, models, place):
-    predict(refused, "none", "a", message=r"^none: no such model folder")
-    (place / "empty").mkdir()
-    line = predict(refused, "empty", "a", message=r"^empty")
-    assert "export" in line or "model folder" in line
-    model = models / "encoder"
-    predict(refused, model, "a", "--task", "masked_lm", message=r"has no masked-LM head")
-    predict(refused, model, "a", "--task", "summary", message=r"task 'summary': use one of")
-
-
-class Doubler(tf.Module):
-    """Somebody's SavedModel, with nothing of ours."""
-
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.float32)])
-    def __call__(self, x):
-        return 2 * x
-
-
-def test_predict_on_exports_that_are_broken(refused, place):
-    tf.saved_model.save(Doubler(), str(place / "other"))
-    predict(refused, "other", "a", message=r"^other\S*: ")
-    (place / "half").mkdir()
-    (place / "half" / "metadata.json").write_text("{}")
-    predict(refused, "half", "a", message=r"^half/metadata\.json: its task is None, none of ours")
-    (place / "half" / "metadata.json").write_text("[")
-    predict(refused, "half", "a", message=r"^half/metadata\.json: is not JSON")
-
-
-def test_an_export_has_its_task(refused, models, place, capsys):
-    pytest.importorskip("tf2onnx")
-    words = ("--model", models / "encoder", "--format", "onnx", "--output", "out")
-    assert run("export", *words) == 0
-    message = r"^--task encoder: out is an export, which has its task$"
-    predict(refused, "out", "a", "--task", "encoder", message=message)
-    facts = json.loads((place / "out" / "metadata.json").read_text())
-    (place / "out" / "metadata.json").write_text(json.dumps(facts | {"task": "summary"}))
-    predict(refused, "out", "a", message=r"^out\S*: ")
-    (place / "out" / "metadata.json").write_text(json.dumps(facts))
-    (place / "out" / "model.onnx").write_bytes(b"nothing")
-    predict(refused, "out", "a", message=r"^out/model\.onnx: cannot be opened")
-    (place / "out" / "model.onnx").unlink()
-    predict(refused, "out", "a", message=r"^out: holds no saved_model\.pb, model\.tflite")
-
-
-def test_questions_and_pairs_are_for_their_tasks(refused, models):
-    classifier = models / "sequence_classification"
-    message = r"^a request with question, context: this model answers \{text\} or \{text, text_pai"
-    predict(refused, classifier, "a", "--question", "what ?", message=message)
-    message = r"^a request with text, text_pair: this model answers \{question, context\}$"
-    predict(refused, models / "question_answering", "a", "--text-pair", "b", message=message)
-    message = r"^a request with text: this model answers \{question, context\}$"
-    predict(refused, models / "question_answering", "a", message=message)
-    message = r"^--question and --text-pair: give one of them"
-    predict(refused, classifier, "a", "--question", "b", "--text-pair", "c", message=message)
-
-
-@pytest.mark.parametrize(
-    ("lines", "message"),
-    [
-        ('{"texts": "a"}', r"^a request with texts: this model answers \{text\} or"),
-        ("{}", r"^a request with nothing: this model answers"),
-        ('{"text": "a", "more": "b"}', r"^a request with text, more: this model answers"),
-        ('fine\n{"text": 5}', r"^standard input, line 2: the values of a request must be texts$"),
-        ('{"text": null}', r"^standard input, line 1: the values"),
-        ('{"text": ["a"]}', r"^standard input, line 1: the values"),
-        ('one\n\n\n{"text": {"a": "b"}}', r"^standard input, line 4: the values"),
-    ],
-)
-def test_lines_that_are_no_requests(refused, models, monkeypatch, lines, message):
-    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(lines.encode())))
-    predict(refused, models / "sequence_classification", message=message)
-
-
-@pytest.mark.parametrize(
-    "line",
-    [b'{"text": "half a pair \\ud83d"}', b'{"text": ' + b"1" * 5000 + b"}", b'{"a":' * 20_000],
-    ids=["surrogate", "long number", "deep"],
-)
-def test_lines_that_python_cannot_take_are_answered_or_refused(models, monkeypatch, capsys, line):
-    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(line)))
-    code = run("predict", "--model", models / "sequence_classification")
-    printed = capsys.readouterr()
-    assert code in (0, 2)
-    assert len(printed.err.splitlines()) == (code == 2)
-    assert len(printed.out.splitlines()) == (code == 0)
-
-
-def test_an_argument_that_is_not_utf8(models, capsys):
-    """As Python gives it to a program: with surrogates in place of the bytes."""
-    words = ("predict", "--model", models / "sequence_classification", "caf\udce9")
-    assert run(*words) in (0, 2)
-    printed = capsys.readouterr()
-    assert len(printed.err.splitlines()) + len(printed.out.splitlines()) == 1
-
-
-def test_numbers_that_are_none_are_not_printed_as_json(models, place, capsys):
-    """NaN is no JSON; a model that gives it has diverged."""
-    model = task_model("sequence_classification")
-    model.trainable_variables[0].assign(np.full_like(model.trainable_variables[0], np.nan))
-    save_model(model, place / "diverged")
-    code = run("predict", "--model", "diverged", "a")
-    printed = capsys.readouterr()
-    assert "NaN" not in printed.out
-    assert code == 0 or len(printed.err.splitlines()) == 1

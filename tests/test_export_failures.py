@@ -7,7 +7,8 @@ from functools import partial
 import numpy as np
 import pytest
 import tiny
-from exports import call, exported_below, names_in, need, run, tree
+from commands import run, tree
+from exports import call, exported_below, names_in, need
 from test_task_models import task_model
 
 from tf_distilbert.model_folder import save_model

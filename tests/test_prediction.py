@@ -8,7 +8,8 @@ from functools import cache, partial
 import numpy as np
 import pytest
 import tiny
-from exports import CASES, TASKS, call, exported_below, run
+from commands import run
+from exports import CASES, TASKS, call, exported_below
 from test_task_models import LABELS, task_model
 
 from tf_distilbert.exports.fixed_shape import FixedShapeRun
