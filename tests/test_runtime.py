@@ -2,6 +2,7 @@
 
 import keras
 import pytest
+import tensorflow as tf
 
 from tf_distilbert import runtime
 from tf_distilbert.errors import UserError
@@ -43,3 +44,23 @@ def test_bfloat16_is_not_emulated(monkeypatch):
 def test_processors_are_known_by_their_flags(monkeypatch, flags, has):
     monkeypatch.setattr(runtime.Path, "read_text", lambda _: f"flags\t: {flags}\n")
     assert runtime.has_bfloat16() is has
+
+
+def test_many_models_in_a_process_are_no_retracing(monkeypatch):
+    """TensorFlow counts by where a function stands in the source: five of them are one to it."""
+    logger = tf.get_logger()
+    monkeypatch.setattr(logger, "filters", [])
+    heard = []
+    monkeypatch.setattr(logger, "handle", lambda r: heard.append(r) if logger.filter(r) else None)
+
+    def call_eight():
+        for _ in range(8):
+            tf.function(lambda x: x + 1)(tf.constant(1.0))
+        logger.warning("something else")
+        return [record.getMessage() for record in heard]
+
+    *noise, _ = call_eight()
+    assert any("retracing" in message for message in noise)
+    heard.clear()
+    runtime.start_keras()
+    assert call_eight() == ["something else"]

@@ -1,6 +1,7 @@
 """The process: backend, precision, random seeds, and libraries that start without noise."""
 
 import contextlib
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -56,6 +57,7 @@ def start_keras(backend: str | None = None, *, only: str | None = None) -> None:
         import tensorflow
         import tensorflow_text  # noqa: F401
 
+        tensorflow.get_logger().addFilter(_is_no_retracing)
         found = keras.backend.backend()
         if found == "jax":
             for kind in ("GPU", "TPU"):
@@ -74,6 +76,12 @@ def start_keras(backend: str | None = None, *, only: str | None = None) -> None:
             f"Keras's backend is {found}, this needs {' or '.join(wanted)}; set KERAS_BACKEND to "
             "that, or unset it"
         )
+
+
+def _is_no_retracing(record: logging.LogRecord) -> bool:
+    # Of many models in a process each has functions of its own; TensorFlow takes that for one
+    # function that is traced again and again, and warns.
+    return "triggered tf.function retracing" not in record.getMessage()
 
 
 def set_precision_and_seed(precision: str, seed: int) -> str:
