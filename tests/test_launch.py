@@ -104,7 +104,7 @@ def assert_same_run(found, expected):
     for key, figures in theirs.items():
         assert ours[key].keys() == figures.keys()
         for name, value in figures.items():
-            assert ours[key][name] == pytest.approx(value, rel=1e-5, abs=1e-6), (key, name)
+            assert ours[key][name] == pytest.approx(value, rel=1e-6, abs=1e-6), (key, name)
     weights = [load_file(path / "model" / "model.safetensors") for path in (found, expected)]
     assert weights[0].keys() == weights[1].keys()
     for name, tensor in weights[1].items():

@@ -57,7 +57,7 @@ def assert_equal(found, expected, atol=1e-6):
     np.testing.assert_allclose(weights, plain_weights, rtol=0, atol=atol)
     assert history.keys() == plain_history.keys()
     for name, values in plain_history.items():
-        np.testing.assert_allclose(history[name], values, rtol=1e-5, atol=1e-6, err_msg=name)
+        np.testing.assert_allclose(history[name], values, rtol=1e-6, atol=1e-6, err_msg=name)
 
 
 long = pytest.mark.long
