@@ -16,6 +16,7 @@ import tiny
 import yaml
 from safetensors.numpy import load_file
 
+from tf_distilbert import launch
 from tf_distilbert.cli import main
 from tf_distilbert.errors import UserError
 from tf_distilbert.model_folder import save_model
@@ -124,7 +125,7 @@ def test_two_workers_give_the_run_of_one_device(folder, plain):
 
 def wait_for_checkpoint(process, output):
     """Until the first one is there; fails if the job ends before."""
-    while not list((output / "checkpoints").glob("step-*")):
+    while not list((output / "checkpoints").glob("step-????????")):
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.1)
 
@@ -182,14 +183,38 @@ def test_workers_outlive_no_killed_launcher(folder):
     process = start(*launched(write_config(folder, "orphans", **LONG)))
     wait_for_checkpoint(process, output)
     workers = workers_of(process)
+    # Of several threads one may end after the one that started the workers: they are then told
+    # twice, and a second signal stops what the first one began.
+    assert len(list(Path(f"/proc/{process.pid}/task").iterdir())) == 1
     process.kill()
     process.communicate(timeout=120)  # until nobody has its stderr any more
     deadline = time.monotonic() + 120
     while any(is_running(number) for number in workers):  # the other's is a pipe of the launcher
         assert time.monotonic() < deadline
         time.sleep(0.1)
-    saved = max(int(path.name[5:]) for path in (output / "checkpoints").glob("step-*"))
+    saved = max(int(path.name[5:]) for path in (output / "checkpoints").iterdir())
     assert saved % LONG["checkpoint_every"]  # between the regular ones
+
+
+PRINTS = r"""
+import sys, time
+for part in (b"one\ntw", b"o\n\n\xff", b" three\nunfinished"):
+    sys.stderr.buffer.write(part)
+    sys.stderr.buffer.flush()
+    time.sleep(0.1)
+"""
+
+
+def test_what_workers_print_is_shown_in_whole_lines_after_their_number(capfd):
+    """The first one's stderr is that of the launcher."""
+    command = [sys.executable, "-c", PRINTS]
+    pipes = (subprocess.DEVNULL, subprocess.PIPE, subprocess.PIPE)
+    launch._wait([subprocess.Popen(command, stderr=pipe) for pipe in pipes])
+    lines = capfd.readouterr().err.split("\n")
+    for number in (1, 2):
+        own = [line for line in lines if line.startswith(f"[worker {number}] ")]
+        texts = [line.removeprefix(f"[worker {number}] ") for line in own]
+        assert texts == ["one", "two", "", "\ufffd three", "unfinished"]
 
 
 @slow

@@ -8,11 +8,11 @@ left.
 import ctypes
 import json
 import os
+import selectors
 import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Sequence
 from types import FrameType
@@ -75,25 +75,27 @@ def launch(command: Sequence[str], num_workers: int) -> int:
         for worker in workers:
             if worker.poll() is None:
                 worker.kill()
+            if worker.stderr:
+                worker.stderr.close()
         for number, handler in handlers.items():
             signal.signal(number, handler)
 
 
 def _start(command: Sequence[str], addresses: list[str], index: int) -> subprocess.Popen:
-    """Start a worker; on Linux it is told to stop, and saves its run, if this process is killed."""
+    """Start a worker; on Linux it is told to stop, and saves its run, if this process is killed.
+
+    This process must have no other thread: killed, one may end after the one that started the
+    worker, and Linux tells the worker twice. A second signal ends it before it has saved.
+    """
     config = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
-    worker = subprocess.Popen(
+    return subprocess.Popen(
         [sys.executable, "-m", "tf_distilbert", *command],
         env={**os.environ, "TF_CONFIG": json.dumps(config)},
         stdout=None if index == 0 else subprocess.DEVNULL,  # all have the same results
         stderr=None if index == 0 else subprocess.PIPE,
-        text=True,
         start_new_session=True,  # or Ctrl-C would reach it twice, from the terminal and from here
         preexec_fn=_stop_with_parent if sys.platform == "linux" else None,
     )
-    if index:
-        threading.Thread(target=_show, args=(worker, index), daemon=True).start()
-    return worker
 
 
 _PR_SET_PDEATHSIG = 1  # of <linux/prctl.h>
@@ -105,20 +107,46 @@ def _stop_with_parent() -> None:
     _C_LIBRARY.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
-def _show(worker: subprocess.Popen, index: int) -> None:
-    for line in worker.stderr or ():
-        print(f"[worker {index}] {line}", end="", file=sys.stderr)
+class _Lines:
+    """Shows what workers print on stderr, line by line after their numbers, without a thread."""
+
+    def __init__(self, workers: list[subprocess.Popen]) -> None:
+        self._selector = selectors.DefaultSelector()
+        self._pipes = {i: worker.stderr for i, worker in enumerate(workers) if worker.stderr}
+        self._unfinished = dict.fromkeys(self._pipes, b"")
+        for number, pipe in self._pipes.items():
+            self._selector.register(pipe, selectors.EVENT_READ, data=number)
+
+    def show(self, seconds: float) -> bool:
+        """Show what comes within this time; whether anything came."""
+        if not self._selector.get_map():
+            time.sleep(seconds)
+            return False
+        ready = self._selector.select(seconds)
+        for key, _ in ready:
+            number, content = key.data, os.read(key.fd, 1 << 16)
+            *lines, rest = (self._unfinished[number] + content).split(b"\n")
+            if not content:  # it has closed its end
+                self._selector.unregister(key.fileobj)
+                self._pipes[number].close()
+                lines, rest = ([rest] if rest else []), b""
+            self._unfinished[number] = rest
+            for line in lines:
+                print(f"[worker {number}] {line.decode(errors='replace')}", file=sys.stderr)
+        return bool(ready)
 
 
 def _wait(workers: list[subprocess.Popen]) -> None:
     """Wait until all have ended; once one has failed, the others have `GRACE_SECONDS`."""
-    deadline = None
+    deadline, lines = None, _Lines(workers)
     while any(worker.poll() is None for worker in workers):
         if deadline is None and any(worker.returncode for worker in workers):
             deadline = time.monotonic() + GRACE_SECONDS
         if deadline is not None and time.monotonic() > deadline:
             return
-        time.sleep(0.1)
+        lines.show(0.1)
+    while lines.show(0.0):
+        pass
 
 
 def _first_failure(workers: list[subprocess.Popen]) -> int | None:
