@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 import tensorflow as tf
+from service_reference import runner
 from task_files import question
-from test_services import runner
 from test_task_models import task_model
 
 from tf_distilbert.errors import UserError

@@ -1,6 +1,4 @@
-"""keras-nlp's masked language models as teachers and students, as objects and as presets."""
-
-import json
+"""keras-nlp's masked language models as teachers and students."""
 
 import keras
 import keras_nlp
@@ -8,6 +6,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tiny
+from keras_nlp_objects import (
+    FAMILIES,
+    backbone,
+    last_hidden_state,
+    one_line,
+    own_inputs,
+    task,
+    tokenizer,
+)
 
 from tf_distilbert.cli import main
 from tf_distilbert.distiller import Distiller
@@ -15,59 +22,11 @@ from tf_distilbert.errors import UserError
 from tf_distilbert.evaluation import evaluate
 from tf_distilbert.hf_weights import named_variables
 from tf_distilbert.keras_nlp_models import as_model, named_values
-from tf_distilbert.keras_nlp_presets import WITH_HEAD, is_preset, load_preset, load_preset_encoder
+from tf_distilbert.keras_nlp_presets import load_preset
 from tf_distilbert.mask_filling import fill_mask
 from tf_distilbert.model_folder import load_model, save_model
 from tf_distilbert.optimization import AdamW
 from tf_distilbert.student import build_student
-
-FAMILIES = ["Bert", "DistilBert", "Roberta"]
-ROBERTA_TOKENS = ["<s>", "<pad>", "</s>", "<unk>", "<mask>", *"\u0120abcdeprinst", "pa"]
-ROBERTA_TOKENS += [f"t{i}" for i in range(len(tiny.VOCABULARY) - len(ROBERTA_TOKENS))]
-
-
-def tokenizer(family, **settings):
-    made = getattr(keras_nlp.models, f"{family}Tokenizer")
-    if family == "Roberta":
-        return made({token: i for i, token in enumerate(ROBERTA_TOKENS)}, ["p a"])
-    return made(tiny.VOCABULARY, **{"lowercase": True, "strip_accents": True} | settings)
-
-
-def backbone(family, num_layers=3, dropout=0.0):
-    return getattr(keras_nlp.models, f"{family}Backbone")(
-        len(tiny.VOCABULARY), num_layers, 2, 16, 32, dropout=dropout, max_sequence_length=32
-    )
-
-
-def task(family, seed=0, with_preprocessor=True, **sizes):
-    """A masked language model of keras-nlp's, all of whose weights are random."""
-    preprocessor = None
-    if with_preprocessor:
-        preprocessor = getattr(keras_nlp.models, f"{family}MaskedLMPreprocessor")(
-            tokenizer(family), sequence_length=16, mask_selection_length=4
-        )
-    made = getattr(keras_nlp.models, f"{family}MaskedLM")(backbone(family, **sizes), preprocessor)
-    generator = np.random.default_rng(seed)
-    for variable in made.weights:
-        noise = 0.2 * generator.standard_normal(variable.shape)
-        variable.assign(noise + (variable.name == "gamma"))
-    return made
-
-
-def own_inputs(family, inputs, segment_ids=None):
-    """What keras-nlp takes: integers, and segments for a BERT."""
-    taken = {name: value.astype("int32") for name, value in inputs.items()}
-    if family == "Bert":
-        taken["segment_ids"] = np.zeros_like(taken["token_ids"])
-        if segment_ids is not None:
-            taken["segment_ids"] = segment_ids
-    return taken
-
-
-def last_hidden_state(family, model, inputs):
-    inputs = {name: value for name, value in inputs.items() if name != "mask_positions"}
-    output = model(inputs)
-    return output["sequence_output"] if family == "Bert" else output
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -212,146 +171,6 @@ def test_a_tokenizer_of_another_vocabulary_is_refused():
     with pytest.raises(UserError, match="48 tokens, its backbone 47") as error:
         as_model(keras_nlp.models.BertMaskedLM(backbone("Bert"), preprocessor))
     one_line(error)
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-def test_a_preset_with_its_head_is_a_teacher(family, tmp_path):
-    theirs = task(family)
-    theirs.save_to_preset(str(tmp_path / "preset"))
-    teacher = load_preset(tmp_path / "preset")
-    inputs = tiny.batch()[0]
-    np.testing.assert_array_equal(teacher(inputs), as_model(theirs)(inputs))
-    assert teacher.tokenizer.sha256 == as_model(theirs).tokenizer.sha256
-    assert is_preset(tmp_path / "preset")
-    again = load_preset(f"keras_nlp://{tmp_path / 'preset'}")
-    np.testing.assert_array_equal(again(inputs), teacher(inputs))
-
-
-@pytest.mark.slow
-def test_a_preset_saved_after_training_is_a_teacher(tmp_path):
-    theirs = task("DistilBert")
-    theirs.fit(tiny.SENTENCES, batch_size=7, shuffle=False, verbose=0)  # saves its optimizer, too
-    theirs.save_to_preset(str(tmp_path))
-    inputs = tiny.batch()[0]
-    np.testing.assert_array_equal(load_preset(tmp_path)(inputs), as_model(theirs)(inputs))
-
-
-def headless(folder, family="Bert"):
-    made = backbone(family)
-    made.save_to_preset(str(folder))
-    tokenizer(family).save_to_preset(str(folder))
-    return made
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-def test_a_preset_without_a_head_is_an_encoder(family, tmp_path):
-    made = headless(tmp_path, family)
-    encoder, read = load_preset_encoder(tmp_path)
-    inputs = tiny.batch()[0]
-    states = encoder(inputs["token_ids"], inputs["padding_mask"])
-    expected = last_hidden_state(family, made, own_inputs(family, inputs))
-    np.testing.assert_allclose(states[-1], expected, rtol=0, atol=2e-5)
-    assert len(read.vocabulary) == len(tiny.VOCABULARY)
-
-
-def test_a_preset_without_a_head_is_no_teacher(tmp_path):
-    headless(tmp_path / "bert_base_en" / "3")
-    with pytest.raises(UserError, match=r"no trained masked-LM head.*bert-base-cased") as error:
-        load_preset(tmp_path / "bert_base_en" / "3")
-    one_line(error)
-    headless(tmp_path / "mine")
-    with pytest.raises(UserError, match=r"no trained masked-LM head.*hf://OWNER/NAME"):
-        load_preset(tmp_path / "mine")
-
-
-def test_a_classifier_is_no_teacher(tmp_path):
-    made = keras_nlp.models.BertTextClassifier(backbone("Bert"), num_classes=2)
-    made.save_to_preset(str(tmp_path))
-    with pytest.raises(UserError, match="no trained masked-LM head"):
-        load_preset(tmp_path)
-
-
-@pytest.mark.parametrize("name", ["bert_base_en_uncased", "distil_bert_base_multi"])
-def test_keras_nlps_own_presets_are_refused_before_they_are_fetched(name, monkeypatch):
-    monkeypatch.setattr("kagglehub.model_download", unreachable)
-    for spelling in (name, f"keras_nlp://{name}"):
-        with pytest.raises(UserError, match=f"no trained masked-LM head.*{WITH_HEAD[name]}") as e:
-            load_preset(spelling)
-        one_line(e)
-
-
-def test_every_preset_with_a_known_head_exists():
-    classes = (getattr(keras_nlp.models, f"{family}Backbone") for family in FAMILIES)
-    assert WITH_HEAD.keys() <= {name for made in classes for name in made.presets}
-
-
-def unreachable(handle):
-    raise ConnectionError(f"no route\nto {handle}")
-
-
-def test_what_cannot_be_fetched_is_explained(monkeypatch):
-    monkeypatch.setattr("kagglehub.model_download", unreachable)
-    handle = "keras_nlp://kaggle://me/bert/keras/mine"
-    for load, name in ((load_preset, handle), (load_preset_encoder, "keras_nlp://bert_base_en")):
-        with pytest.raises(UserError, match=r"cannot be fetched \(no route to .*its folder") as e:
-            load(name)
-        one_line(e)
-
-
-def test_a_named_preset_is_fetched_from_kaggle(tmp_path, monkeypatch):
-    headless(tmp_path)
-    asked = []
-    monkeypatch.setattr("kagglehub.model_download", lambda h: asked.append(h) or str(tmp_path))
-    load_preset_encoder("keras_nlp://bert_base_en")
-    assert asked[0].startswith("keras/bert/keras/bert_base_en/")
-
-
-@pytest.mark.parametrize("load", [load_preset, load_preset_encoder])
-def test_an_unknown_name_is_refused(load):
-    with pytest.raises(UserError, match="bert_bas_en: no such folder") as error:
-        load("keras_nlp://bert_bas_en")
-    one_line(error)
-
-
-@pytest.mark.parametrize("content", [None, "{", "[]", '{"model_type": "bert"}'])
-def test_other_folders_are_no_presets(content, tmp_path):
-    if content is not None:
-        (tmp_path / "config.json").write_text(content)
-    assert not is_preset(tmp_path)
-    with pytest.raises(UserError, match="is no keras-nlp preset") as error:
-        load_preset(tmp_path)
-    one_line(error)
-
-
-def test_a_preset_of_another_family_is_refused(tmp_path):
-    content = {"registered_name": "keras_hub>GemmaBackbone", "config": {}}
-    (tmp_path / "config.json").write_text(json.dumps(content))
-    with pytest.raises(UserError, match="GemmaBackbone; use one of BertBackbone") as error:
-        load_preset(tmp_path)
-    one_line(error)
-
-
-@pytest.mark.parametrize("name", ["model.weights.h5", "task.weights.h5", "tokenizer.json"])
-@pytest.mark.parametrize("damage", ["cut", "gone"])
-def test_a_damaged_preset_is_refused(name, damage, tmp_path):
-    task("DistilBert").save_to_preset(str(tmp_path))
-    path = tmp_path / name
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    if damage == "gone":
-        path.unlink()
-    if name == "tokenizer.json":
-        (tmp_path / "preprocessor.json").unlink()  # it holds a copy
-        load = load_preset_encoder
-    else:
-        load = load_preset
-    message = "no trained" if (name, damage) == ("task.weights.h5", "gone") else "cannot be read"
-    with pytest.raises(UserError, match=message) as error:
-        load(tmp_path)
-    one_line(error)
-
-
-def one_line(error):
-    assert "\n" not in str(error.value)
 
 
 def test_whatever_takes_a_model_takes_keras_nlps(tmp_path):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tiny
-from test_services import model_of, service_of
+from service_reference import model_of, service_of
 
 from tf_distilbert.exports.saved_model import write_saved_model
 from tf_distilbert.serving.model_function import model_function

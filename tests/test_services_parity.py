@@ -5,7 +5,7 @@ import parity
 import pytest
 import tiny
 from parity import torch, transformers
-from test_services import QUESTIONS, TEXTS, answer, model_of, runner, service_of
+from service_reference import QUESTIONS, TEXTS, answer, model_of, runner, service_of
 
 from tf_distilbert.assets import asset
 from tf_distilbert.model_folder import load_model, save_model

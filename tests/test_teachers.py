@@ -5,8 +5,8 @@ import re
 import shutil
 
 import numpy as np
+import original_bert as google
 import pytest
-import test_google_checkpoint as google
 import tiny
 import yaml
 from safetensors.numpy import load_file, save_file
