@@ -113,5 +113,7 @@ def test_it_runs(run_notebook, tmp_path, monkeypatch):
     assert len(tables) == 1 and "| layers | 6 | 3 |" in tables[0]
     skipped = [c for c in found.cells if "network" in c.metadata.get("tags", [])]
     assert all(cell.execution_count is None and not cell.outputs for cell in skipped)
+    assert str(tmp_path) not in str(found) and "runs/sample/" in str(found)
+    assert "INFO:" not in str(found)
     others = [c for c in found.cells if c.cell_type == "code" and c not in skipped]
     assert all(cell.execution_count for cell in others) and len(others) > 8

@@ -46,7 +46,7 @@ LAYERS = (
     ("exports.concrete_function", "exports.verification", "exports.description", "exports.warm_up"),
     ("exports.litert_file", "exports.onnx_file", "exports.onnx_int8", "exports.openvino_file"),
     ("exports.onnx_patterns", "exports.optional_package", "exports.raw_inputs"),
-    ("exports.litert_example",),
+    ("exports.litert_example", "exports.silence"),
     ("serving.services",),
     (
         *("serving.masked_lm", "serving.classification", "serving.embedding"),

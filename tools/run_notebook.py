@@ -29,7 +29,8 @@ def run_notebook(path: Path, folder: Path, parameters: Mapping[str, Any]) -> Not
         parameters: name to value, in the place of those of the notebook.
 
     Returns:
-        The notebook with its outputs; skipped cells have none.
+        The notebook with its outputs, in which files of `folder` have relative paths; skipped cells
+        have none.
 
     Raises:
         CellExecutionError: a cell fails.
@@ -54,7 +55,7 @@ def run_notebook(path: Path, folder: Path, parameters: Mapping[str, Any]) -> Not
     )
     client.execute()
     notebook.cells.remove(given)
-    return notebook
+    return nbformat.reads(nbformat.writes(notebook).replace(f"{folder}/", ""), as_version=4)
 
 
 def _check(notebook: NotebookNode, parameters: Mapping[str, Any]) -> None:

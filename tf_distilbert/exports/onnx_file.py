@@ -10,9 +10,7 @@ The file has operations of the ONNX standard alone, opset 17.
 Dimensions: batch, sequence and masks, as they are called in the file.
 """
 
-import contextlib
-import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +21,7 @@ from tf_distilbert.errors import UserError
 from tf_distilbert.exports.onnx_patterns import REWRITERS
 from tf_distilbert.exports.optional_package import explain_missing
 from tf_distilbert.exports.raw_inputs import as_int32, with_a_slot
+from tf_distilbert.exports.silence import silenced
 from tf_distilbert.runtime import usable_cores
 
 if TYPE_CHECKING:
@@ -141,7 +140,8 @@ def _translate(function: "tf.types.experimental.ConcreteFunction") -> "onnx.Mode
     names = {tensor.name: tensor.op.name for tensor in inputs}
     [output], [output_name] = function.outputs, function.structured_outputs
     definition, weights = _with_weights_as_inputs(function)
-    with tf.Graph().as_default() as graph, _silent("tf2onnx"), tf.device("/cpu:0"):
+    # What tf2onnx reports as errors, onnx.checker finds in the file.
+    with tf.Graph().as_default() as graph, silenced("tf2onnx"), tf.device("/cpu:0"):
         tf.import_graph_def(definition, name="")
         translated = tfonnx.process_tf_graph(
             graph,
@@ -192,18 +192,6 @@ def _with_weights_as_inputs(
         first_reads[handle] = node.name
         weights[f"{node.name}:0"] = variable
     return definition, weights
-
-
-@contextlib.contextmanager
-def _silent(name: str) -> Iterator[None]:
-    # What it reports as errors, onnx.checker finds in the file.
-    logger = logging.getLogger(name)
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
 
 
 def _name_sizes(graph: "onnx.GraphProto") -> None:

@@ -9,6 +9,7 @@ from tf_distilbert.encoder_model import EncoderModel
 from tf_distilbert.errors import UserError
 from tf_distilbert.exports.concrete_function import input_specs
 from tf_distilbert.exports.description import write_description
+from tf_distilbert.exports.silence import silenced
 from tf_distilbert.exports.warm_up import write_warm_up_requests
 from tf_distilbert.serving.model_function import model_function
 from tf_distilbert.serving.service import Service
@@ -73,7 +74,8 @@ def write_saved_model(model: EncoderModel, service: Service, folder: Path) -> No
         write_description(Path(temporary), service.model, **facts)
         module = ServedModule(model, service, sorted(Path(temporary).iterdir()))
         try:
-            tf.saved_model.save(module, str(folder), signatures=module.functions)
+            with silenced("tensorflow"):
+                tf.saved_model.save(module, str(folder), signatures=module.functions)
             write_warm_up_requests(folder, module.functions)
         except tf.errors.OpError as error:
             raise UserError(f"{folder}: cannot be written ({error.message}); make room") from None

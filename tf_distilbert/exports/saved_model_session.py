@@ -1,7 +1,6 @@
 """A SavedModel opened the way servers open it."""
 
-import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +8,7 @@ import tensorflow as tf
 import tensorflow_text  # noqa: F401  registers the tokenizer's operations
 
 from tf_distilbert.errors import UserError
+from tf_distilbert.exports.silence import silenced
 
 
 class SavedModelSession:
@@ -29,7 +29,8 @@ class SavedModelSession:
 
     def __init__(self, folder: Path) -> None:
         self._session = tf.compat.v1.Session(graph=tf.Graph())
-        with self._session.graph.as_default(), _without_advice():
+        # TensorFlow advises against this loader, which is the point of it here.
+        with self._session.graph.as_default(), silenced("tensorflow"):
             try:
                 loaded = tf.compat.v1.saved_model.load(self._session, ["serve"], str(folder))
             except (OSError, RuntimeError, ValueError, tf.errors.OpError) as error:
@@ -50,15 +51,3 @@ class SavedModelSession:
         outputs = {name: info.name for name, info in definition.outputs.items()}
         fed = {definition.inputs[name].name: values for name, values in inputs.items()}
         return self._session.run(outputs, fed)
-
-
-@contextlib.contextmanager
-def _without_advice() -> Iterator[None]:
-    """TensorFlow advises against this loader, which is the point of it here."""
-    logger = tf.get_logger()
-    level = logger.level
-    logger.setLevel("ERROR")
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
