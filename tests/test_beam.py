@@ -310,7 +310,12 @@ def test_stopped_by_hand(tmp_path, command, text, monkeypatch, capfd):
         raise UserError("what the steps say then is not shown")
 
     monkeypatch.setattr(BlockEncoder, "__call__", stop)
-    assert main(command(text, "--runner", "beam")) == 130
+    # A shell lets what it starts in the background ignore Ctrl-C.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        assert main(command(text, "--runner", "beam")) == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert capfd.readouterr().err == "tf-distilbert: stopped\n"
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"settings.json", "vocab.txt"}
 
