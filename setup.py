@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import find_packages, setup
 
 ROOT = Path(__file__).parent
 version = {}
@@ -62,18 +62,9 @@ setup(
         "Typing :: Typed",
     ],
     python_requires=">=3.11",
+    # With the folders that a checkout has at its top level, so that an installed package has them.
     packages=[
-        "tf_distilbert",
-        "tf_distilbert.benchmark",
-        "tf_distilbert.data",
-        "tf_distilbert.demo",
-        "tf_distilbert.exports",
-        "tf_distilbert.finetuning",
-        "tf_distilbert.report",
-        "tf_distilbert.sample",
-        "tf_distilbert.serving",
-        "tf_distilbert.tokenization",
-        # The folders that a checkout has at its top level, so that an installed package has them.
+        *find_packages(include=["tf_distilbert", "tf_distilbert.*"]),
         "tf_distilbert.configs",
         "tf_distilbert.saved_models",
     ],
@@ -121,5 +112,5 @@ setup(
         "browser": BROWSER,
         "notebook": NOTEBOOK,
     },
-    entry_points={"console_scripts": ["tf-distilbert = tf_distilbert.cli:main"]},
+    entry_points={"console_scripts": ["tf-distilbert = tf_distilbert.cli.main:main"]},
 )

@@ -13,11 +13,11 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 import keras
 import pytest
 import tensorflow as tf
-import tiny
 import yaml
-from commands import run, tree
 
 import tf_distilbert
+from support import tiny
+from support.commands import run, tree
 
 NUM_DEVICES = 4
 tf.config.set_logical_device_configuration(
@@ -164,7 +164,7 @@ class ParityReport:
     @pytest.hookimpl(tryfirst=True)  # before -k and -m take tests away
     def pytest_collection_modifyitems(self, items):
         self.suite = {item.nodeid for item in items if item.get_closest_marker("parity")}
-        files = Path(__file__).parent.glob("test_*.py")
+        files = Path(__file__).parent.rglob("test_*.py")
         with_marker = {path for path in files if "mark.parity" in path.read_text("utf-8")}
         self.whole &= with_marker <= {item.path for item in items}
 

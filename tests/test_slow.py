@@ -10,9 +10,9 @@ import pytest
 from rich.console import Console
 
 from tf_distilbert.assets import asset
-from tf_distilbert.evaluation import evaluate
-from tf_distilbert.mask_filling import fill_mask
-from tf_distilbert.model_folder import load_model
+from tf_distilbert.evaluation.fill_mask import fill_mask
+from tf_distilbert.evaluation.masked_lm import evaluate
+from tf_distilbert.model_files.folder import load_model
 from tf_distilbert.quickstart import quickstart
 from tf_distilbert.sample.corpus import PROMPTS
 

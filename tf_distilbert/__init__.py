@@ -11,45 +11,45 @@ from tf_distilbert.errors import UserError
 from tf_distilbert.version import __version__
 
 _HOME = {
-    "AdamW": "optimization",
-    "Architecture": "architecture",
-    "DistillConfig": "config",
-    "Distiller": "distiller",
-    "EncoderModel": "encoder_model",
-    "FinetuneConfig": "finetuning.finetune_config",
-    "MaskedLanguageModel": "masked_language_model",
-    "MaskedLMPretrainer": "pretrainer",
-    "PretrainConfig": "config",
-    "Predictor": "prediction",
-    "QuestionAnswerer": "task_models",
+    "AdamW": "training.optimizer",
+    "Architecture": "models.architecture",
+    "DistillConfig": "config.jobs",
+    "Distiller": "distillation.distiller",
+    "EncoderModel": "models.encoder_model",
+    "FinetuneConfig": "config.finetuning",
+    "MaskedLanguageModel": "models.masked_language_model",
+    "MaskedLMPretrainer": "distillation.pretrainer",
+    "PretrainConfig": "config.jobs",
+    "Predictor": "exports.prediction",
+    "QuestionAnswerer": "models.task_models",
     "Records": "data.records",
-    "SequenceClassifier": "task_models",
-    "TaskTrainer": "finetuning.task_trainer",
-    "TokenClassifier": "task_models",
+    "SequenceClassifier": "models.task_models",
+    "TaskTrainer": "finetuning.trainer",
+    "TokenClassifier": "models.task_models",
     "TokenMasker": "data.masking",
-    "WarmupThenDecay": "optimization",
+    "WarmupThenDecay": "training.optimizer",
     "WordPieceTokenizer": "tokenization.word_piece",
-    "build_student": "student",
-    "distill": "train",
+    "build_student": "distillation.student",
+    "distill": "runs.train",
     "distributed_dataset": "data.pipeline",
-    "evaluate": "evaluation",
-    "evaluate_task": "finetuning.task_evaluation",
+    "evaluate": "evaluation.masked_lm",
+    "evaluate_task": "finetuning.evaluation",
     "evaluation_dataset": "data.pipeline",
     "export": "exports.exporter",
-    "fill_mask": "mask_filling",
+    "fill_mask": "evaluation.fill_mask",
     "finetune": "finetuning.finetune",
-    "load_config": "config_file",
-    "load_encoder": "model_folder",
-    "load_model": "model_folder",
-    "load_task_model": "model_folder",
-    "load_tokenizer": "model_folder",
-    "make_strategy": "strategy",
+    "load_config": "config.file",
+    "load_encoder": "model_files.folder",
+    "load_model": "model_files.folder",
+    "load_task_model": "model_files.folder",
+    "load_tokenizer": "model_files.folder",
+    "make_strategy": "training.strategy",
     "masked_lm_dataset": "data.pipeline",
     "prepare": "data.prepare",
     "prepare_with_beam": "data.beam",
-    "pretrain": "train",
+    "pretrain": "runs.train",
     "retention": "finetuning.retention",
-    "save_model": "model_folder",
+    "save_model": "model_files.folder",
     "write_report": "report.reporter",
 }
 
@@ -57,10 +57,10 @@ __all__ = ["UserError", "__version__", *_HOME]
 
 
 if TYPE_CHECKING:
-    from tf_distilbert.architecture import Architecture as Architecture
-    from tf_distilbert.config import DistillConfig as DistillConfig
-    from tf_distilbert.config import PretrainConfig as PretrainConfig
-    from tf_distilbert.config_file import load_config as load_config
+    from tf_distilbert.config.file import load_config as load_config
+    from tf_distilbert.config.finetuning import FinetuneConfig as FinetuneConfig
+    from tf_distilbert.config.jobs import DistillConfig as DistillConfig
+    from tf_distilbert.config.jobs import PretrainConfig as PretrainConfig
     from tf_distilbert.data.beam import prepare_with_beam as prepare_with_beam
     from tf_distilbert.data.masking import TokenMasker as TokenMasker
     from tf_distilbert.data.pipeline import distributed_dataset as distributed_dataset
@@ -68,35 +68,37 @@ if TYPE_CHECKING:
     from tf_distilbert.data.pipeline import masked_lm_dataset as masked_lm_dataset
     from tf_distilbert.data.prepare import prepare as prepare
     from tf_distilbert.data.records import Records as Records
-    from tf_distilbert.distiller import Distiller as Distiller
-    from tf_distilbert.encoder_model import EncoderModel as EncoderModel
-    from tf_distilbert.evaluation import evaluate as evaluate
+    from tf_distilbert.distillation.distiller import Distiller as Distiller
+    from tf_distilbert.distillation.pretrainer import MaskedLMPretrainer as MaskedLMPretrainer
+    from tf_distilbert.distillation.student import build_student as build_student
+    from tf_distilbert.evaluation.fill_mask import fill_mask as fill_mask
+    from tf_distilbert.evaluation.masked_lm import evaluate as evaluate
     from tf_distilbert.exports.exporter import export as export
+    from tf_distilbert.exports.prediction import Predictor as Predictor
+    from tf_distilbert.finetuning.evaluation import evaluate_task as evaluate_task
     from tf_distilbert.finetuning.finetune import finetune as finetune
-    from tf_distilbert.finetuning.finetune_config import FinetuneConfig as FinetuneConfig
     from tf_distilbert.finetuning.retention import retention as retention
-    from tf_distilbert.finetuning.task_evaluation import evaluate_task as evaluate_task
-    from tf_distilbert.finetuning.task_trainer import TaskTrainer as TaskTrainer
-    from tf_distilbert.mask_filling import fill_mask as fill_mask
-    from tf_distilbert.masked_language_model import MaskedLanguageModel as MaskedLanguageModel
-    from tf_distilbert.model_folder import load_encoder as load_encoder
-    from tf_distilbert.model_folder import load_model as load_model
-    from tf_distilbert.model_folder import load_task_model as load_task_model
-    from tf_distilbert.model_folder import load_tokenizer as load_tokenizer
-    from tf_distilbert.model_folder import save_model as save_model
-    from tf_distilbert.optimization import AdamW as AdamW
-    from tf_distilbert.optimization import WarmupThenDecay as WarmupThenDecay
-    from tf_distilbert.prediction import Predictor as Predictor
-    from tf_distilbert.pretrainer import MaskedLMPretrainer as MaskedLMPretrainer
+    from tf_distilbert.finetuning.trainer import TaskTrainer as TaskTrainer
+    from tf_distilbert.model_files.folder import load_encoder as load_encoder
+    from tf_distilbert.model_files.folder import load_model as load_model
+    from tf_distilbert.model_files.folder import load_task_model as load_task_model
+    from tf_distilbert.model_files.folder import load_tokenizer as load_tokenizer
+    from tf_distilbert.model_files.folder import save_model as save_model
+    from tf_distilbert.models.architecture import Architecture as Architecture
+    from tf_distilbert.models.encoder_model import EncoderModel as EncoderModel
+    from tf_distilbert.models.masked_language_model import (
+        MaskedLanguageModel as MaskedLanguageModel,
+    )
+    from tf_distilbert.models.task_models import QuestionAnswerer as QuestionAnswerer
+    from tf_distilbert.models.task_models import SequenceClassifier as SequenceClassifier
+    from tf_distilbert.models.task_models import TokenClassifier as TokenClassifier
     from tf_distilbert.report.reporter import write_report as write_report
-    from tf_distilbert.strategy import make_strategy as make_strategy
-    from tf_distilbert.student import build_student as build_student
-    from tf_distilbert.task_models import QuestionAnswerer as QuestionAnswerer
-    from tf_distilbert.task_models import SequenceClassifier as SequenceClassifier
-    from tf_distilbert.task_models import TokenClassifier as TokenClassifier
+    from tf_distilbert.runs.train import distill as distill
+    from tf_distilbert.runs.train import pretrain as pretrain
     from tf_distilbert.tokenization.word_piece import WordPieceTokenizer as WordPieceTokenizer
-    from tf_distilbert.train import distill as distill
-    from tf_distilbert.train import pretrain as pretrain
+    from tf_distilbert.training.optimizer import AdamW as AdamW
+    from tf_distilbert.training.optimizer import WarmupThenDecay as WarmupThenDecay
+    from tf_distilbert.training.strategy import make_strategy as make_strategy
 else:
 
     def __getattr__(name: str) -> object:

@@ -2,6 +2,6 @@
 
 import sys
 
-from tf_distilbert.cli import main
+from tf_distilbert.cli.main import main
 
 sys.exit(main())

@@ -1,4 +1,4 @@
-"""The exceptions that are meant for the user's eyes."""
+"""The exceptions that are meant for the user's eyes, and how others become one of them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,4 +41,15 @@ def explain_write_errors(path: Path) -> Iterator[None]:
         raise UserError(
             f"{path}: cannot be written ({reason}); make room or choose another place and run the "
             "command again"
+        ) from None
+
+
+@contextmanager
+def explain_missing(extra: str) -> Iterator[None]:
+    """Turn an ImportError into a UserError that names the extra to install."""
+    try:
+        yield
+    except ImportError as error:
+        raise UserError(
+            f"{error.name or error}: is not installed; run `pip install 'tf_distilbert[{extra}]'`"
         ) from None

@@ -10,14 +10,14 @@ from rich.console import Console
 from rich.table import Table
 
 from tf_distilbert.assets import asset
-from tf_distilbert.config import DistillConfig
-from tf_distilbert.config_file import load_config
-from tf_distilbert.evaluation import evaluate
-from tf_distilbert.mask_filling import fill_mask
-from tf_distilbert.masked_language_model import MaskedLanguageModel
-from tf_distilbert.model_folder import load_model
+from tf_distilbert.config.file import load_config
+from tf_distilbert.config.jobs import DistillConfig
+from tf_distilbert.evaluation.fill_mask import fill_mask
+from tf_distilbert.evaluation.masked_lm import evaluate
+from tf_distilbert.model_files.folder import load_model
+from tf_distilbert.models.masked_language_model import MaskedLanguageModel
+from tf_distilbert.runs.train import distill
 from tf_distilbert.sample.corpus import PROMPTS
-from tf_distilbert.train import distill
 
 
 def quickstart(
@@ -31,7 +31,7 @@ def quickstart(
         resume: what to do with a run that is there; see `TrainConfig`.
 
     Returns:
-        The figures of `evaluate` on the held-out paragraphs.
+        The metrics of `evaluate` on the held-out paragraphs.
 
     Raises:
         UserError: the output is in the way or cannot be written.
@@ -48,13 +48,13 @@ def quickstart(
     console.print("[bold]Distilling the sample teacher[/bold] (a small BERT that knows some facts)")
     student_folder = distill(config, console)
     teacher, student = load_model(teacher_folder), load_model(student_folder)
-    figures = evaluate(
+    metrics = evaluate(
         student, config.data.validation, teacher, sequence_length=config.data.sequence_length
     )
-    console.print(_comparison(teacher, student, figures))
+    console.print(_comparison(teacher, student, metrics))
     console.print(_answers(teacher, student))
     console.print(
-        f"The student kept [bold]{figures['retention']:.1%}[/bold] of the teacher's held-out "
+        f"The student kept [bold]{metrics['retention']:.1%}[/bold] of the teacher's held-out "
         f"accuracy. It is in {student_folder}, a folder that `transformers` opens, too.\n\n"
         "On your own text:\n"
         f'  tf-distilbert fill-mask --model {student_folder} "Rome is the capital of \\[MASK]."\n'
@@ -63,11 +63,11 @@ def quickstart(
         f"  tf-distilbert distill {asset('configs/mini-english.yaml')} teacher=DIR data.text=FILE",
         soft_wrap=True,
     )
-    return figures
+    return metrics
 
 
 def _comparison(
-    teacher: MaskedLanguageModel, student: MaskedLanguageModel, figures: dict[str, float]
+    teacher: MaskedLanguageModel, student: MaskedLanguageModel, metrics: dict[str, float]
 ) -> Table:
     table = Table("", "teacher", "student", "student / teacher", title="Held-out paragraphs")
     parameters = teacher.count_params(), student.count_params()
@@ -76,12 +76,12 @@ def _comparison(
     for name, (theirs, ours), form in (
         ("parameters", parameters, ",.0f"),
         ("sequences/s, batch 32 x 64", speeds, ",.0f"),
-        ("masked-LM loss", (figures["teacher_loss"], figures["loss"]), ".3f"),
-        ("masked-LM accuracy", (figures["teacher_accuracy"], figures["accuracy"]), ".1%"),
+        ("masked-LM loss", (metrics["teacher_loss"], metrics["loss"]), ".3f"),
+        ("masked-LM accuracy", (metrics["teacher_accuracy"], metrics["accuracy"]), ".1%"),
     ):
         table.add_row(name, f"{theirs:{form}}", f"{ours:{form}}", f"{ours / theirs:.2f}")
-    table.add_row("same top answer", "", f"{figures['agreement']:.1%}", "")
-    table.add_row("cosine of last hidden states", "", f"{figures['cosine']:.3f}", "")
+    table.add_row("same top answer", "", f"{metrics['agreement']:.1%}", "")
+    table.add_row("cosine of last hidden states", "", f"{metrics['cosine']:.3f}", "")
     return table
 
 
@@ -91,9 +91,9 @@ def _answers(teacher: MaskedLanguageModel, student: MaskedLanguageModel) -> Tabl
     answers = [fill_mask(model, prompts, top_k=1) for model in (teacher, student)]
     for i, (prompt, expected) in enumerate(PROMPTS):
         cells = []
-        for [[guess]] in (answers[0][i], answers[1][i]):
-            colour = "green" if guess.token == expected else "red"
-            cells.append(f"[{colour}]{guess.token}[/{colour}] {guess.probability:.2f}")
+        for [[prediction]] in (answers[0][i], answers[1][i]):
+            colour = "green" if prediction.token == expected else "red"
+            cells.append(f"[{colour}]{prediction.token}[/{colour}] {prediction.probability:.2f}")
         table.add_row(prompt.replace("[", "\\["), *cells)
     return table
 

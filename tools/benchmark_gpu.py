@@ -28,12 +28,15 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from gpu_competitors import FULL, TINY, Groups, Sizes, chosen_groups, competitor_groups
 from gpu_report import entries, print_group, print_machine
 
-from tf_distilbert.benchmark.competitor import Competitor
-from tf_distilbert.benchmark.device_products import IN_A_ROW
-from tf_distilbert.benchmark.machine import describe_machine
-from tf_distilbert.benchmark.report import check_json_path, progress_sayer, write_result
+from tf_distilbert.benchmark.flops import IN_A_ROW
+from tf_distilbert.benchmark.report import (
+    check_json_path,
+    describe_machine,
+    progress_sayer,
+    write_result,
+)
 from tf_distilbert.benchmark.timing import Measurement, measure
-from tf_distilbert.benchmark.worker_process import WorkerFailure, WorkerProcess
+from tf_distilbert.benchmark.worker import Competitor, WorkerFailure, WorkerProcess
 from tf_distilbert.errors import UserError
 
 ROOT = Path(__file__).parent.parent
@@ -147,7 +150,7 @@ class Clock:
 def _products(engine: str, sizes: tuple[int, ...], say: Callable[[str], None]) -> dict[str, Any]:
     """Measure an engine's matrix peak, and let it say what it runs on."""
     arguments = {"sizes": sizes}
-    competitor = Competitor(engine, f"device_products:{engine}_products", arguments, (engine,))
+    competitor = Competitor(engine, f"flops:{engine}_device_products", arguments, (engine,))
     found: dict[str, Any] = {"flops_per_second": None, "failure": None}
     if competitor.missing:
         return {**found, "failure": f"{engine} not installed"}

@@ -18,12 +18,12 @@ import tensorflow as tf
 from safetensors.numpy import load_file
 from tensorflow.core.util.event_pb2 import Event
 
-from tf_distilbert import cli
-from tf_distilbert.architecture import Architecture
-from tf_distilbert.config import DistillConfig
-from tf_distilbert.config_file import dump_config, parse_config
-from tf_distilbert.masked_language_model import MaskedLanguageModel
-from tf_distilbert.model_folder import save_model
+from tf_distilbert.cli import main as cli
+from tf_distilbert.config.file import dump_config, parse_config
+from tf_distilbert.config.jobs import DistillConfig
+from tf_distilbert.model_files.folder import save_model
+from tf_distilbert.models.architecture import Architecture
+from tf_distilbert.models.masked_language_model import MaskedLanguageModel
 from tf_distilbert.tokenization.word_piece import WordPieceTokenizer
 
 SECONDS = 300

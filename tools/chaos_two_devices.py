@@ -4,7 +4,7 @@ import sys
 
 import tensorflow as tf
 
-from tf_distilbert.cli import main
+from tf_distilbert.cli.main import main
 
 if __name__ == "__main__":
     tf.config.set_logical_device_configuration(

@@ -9,11 +9,11 @@ import math
 
 import tensorflow as tf
 
-from tf_distilbert.architecture import Architecture
 from tf_distilbert.benchmark.batch import random_batch
-from tf_distilbert.distiller import Distiller
-from tf_distilbert.masked_language_model import MaskedLanguageModel
-from tf_distilbert.optimization import AdamW
+from tf_distilbert.distillation.distiller import Distiller
+from tf_distilbert.models.architecture import Architecture
+from tf_distilbert.models.masked_language_model import MaskedLanguageModel
+from tf_distilbert.training.optimizer import AdamW
 
 # How the kinds of product call their first argument's transposition.
 TRANSPOSED = {"MatMul": "transpose_a", "BatchMatMulV2": "adj_x"}

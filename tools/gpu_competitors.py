@@ -5,13 +5,15 @@ from dataclasses import asdict, dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
-from tf_distilbert.architecture import Architecture
 from tf_distilbert.benchmark.batch import num_predictions
-from tf_distilbert.benchmark.competitor import Competitor
 from tf_distilbert.benchmark.flops import step_flops
 from tf_distilbert.benchmark.step import BERT_BASE, half_of
+from tf_distilbert.benchmark.worker import Competitor
+from tf_distilbert.models.architecture import Architecture
 
 Groups = dict[str, list[Competitor]]
+
+_WORKLOADS = {"jax": "our_models:run", "torch": "torch_steps:run"}
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,7 @@ class _Group:
         masked = batch_size * num_predictions(length) if self.positions == "masked" else None
         return Competitor(
             f"{self.name}/{name}",
-            f"{engine}_run:run",
+            _WORKLOADS[engine],
             {
                 "teacher": asdict(teacher),
                 "student": asdict(self.student),

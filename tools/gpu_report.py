@@ -6,9 +6,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from tf_distilbert.benchmark.competitor import Competitor
 from tf_distilbert.benchmark.report import memory_text, number_text, seconds_text
 from tf_distilbert.benchmark.timing import Measurement
+from tf_distilbert.benchmark.worker import Competitor
 
 Entry = dict[str, Any]
 

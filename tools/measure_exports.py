@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from tf_distilbert.runtime import start_keras
+from tf_distilbert.training.runtime import start_keras
 
 VARIANTS = (
     *(("saved_model", "float32"), ("saved_model", "bfloat16")),
@@ -32,8 +32,8 @@ def main(model: str, sentences: str, calibration: str) -> None:
     start_keras(only="tensorflow")
     from tf_distilbert.exports.exporter import export
     from tf_distilbert.exports.formats import open_raw
-    from tf_distilbert.model_folder import load_task_model
-    from tf_distilbert.prediction import Predictor
+    from tf_distilbert.exports.prediction import Predictor
+    from tf_distilbert.model_files.folder import load_task_model
     from tf_distilbert.serving.served_model import ServedModel
 
     rows = [line.split("\t") for line in Path(sentences).read_text("utf-8").splitlines()[1:]]

@@ -12,14 +12,14 @@ from pathlib import Path
 
 from rich.console import Console
 
-from tf_distilbert.architecture import Architecture
-from tf_distilbert.config import DistillConfig
-from tf_distilbert.config_file import parse_config
-from tf_distilbert.masked_language_model import MaskedLanguageModel
-from tf_distilbert.model_folder import save_model
-from tf_distilbert.monitor import Monitor
+from tf_distilbert.config.file import parse_config
+from tf_distilbert.config.jobs import DistillConfig
+from tf_distilbert.model_files.folder import save_model
+from tf_distilbert.models.architecture import Architecture
+from tf_distilbert.models.masked_language_model import MaskedLanguageModel
+from tf_distilbert.runs.monitor import Monitor
+from tf_distilbert.runs.train import distill
 from tf_distilbert.tokenization.word_piece import WordPieceTokenizer
-from tf_distilbert.train import distill
 
 FIRST_STEPS = 200
 """After these, everything is compiled and every buffer is there."""

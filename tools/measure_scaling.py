@@ -23,13 +23,12 @@ from scaling_model import STUDENT, TEACHER, adamw_bytes
 from scaling_tables import tables
 
 from tf_distilbert.assets import asset
-from tf_distilbert.benchmark.competitor import Competitor
-from tf_distilbert.benchmark.machine import describe_machine
 from tf_distilbert.benchmark.our_models import OurStep
+from tf_distilbert.benchmark.report import describe_machine
 from tf_distilbert.benchmark.timing import measure
-from tf_distilbert.benchmark.worker_process import WorkerProcess
-from tf_distilbert.runtime import start_keras
+from tf_distilbert.benchmark.worker import Competitor, WorkerProcess
 from tf_distilbert.sample.corpus import sample_text
+from tf_distilbert.training.runtime import start_keras
 
 MEASURED = Path(__file__).with_name("scaling_measured.json")
 DOCUMENT = Path(__file__).parent.parent / "docs" / "scaling.md"
@@ -139,7 +138,7 @@ def _measure_update() -> dict[str, float]:
     start_keras()
     import tensorflow as tf
 
-    from tf_distilbert.checkpoints import Checkpoints, Progress
+    from tf_distilbert.runs.checkpoints import Checkpoints, Progress
 
     step = OurStep(asdict(TEACHER), asdict(STUDENT), 1, 8)
     variables = step.distiller.trainable_variables

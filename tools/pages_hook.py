@@ -107,7 +107,7 @@ def _content(path: Path, target: str) -> str:
 def _verbs() -> str:
     """Give the help of every verb, as the command line prints it."""
     sys.path.insert(0, str(ROOT))
-    from tf_distilbert.cli_options import make_parser
+    from tf_distilbert.cli.options import make_parser
 
     os.environ["COLUMNS"] = "88"
     [verbs] = [a for a in make_parser()._actions if isinstance(a, argparse._SubParsersAction)]

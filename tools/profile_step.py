@@ -14,10 +14,10 @@ from collections import Counter
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from tf_distilbert.architecture import Architecture
 from tf_distilbert.benchmark.our_models import OurStep
 from tf_distilbert.benchmark.step import BERT_BASE, half_of
-from tf_distilbert.runtime import start_keras
+from tf_distilbert.models.architecture import Architecture
+from tf_distilbert.training.runtime import start_keras
 
 NUM_STEPS = 5
 KINDS = {

@@ -16,10 +16,10 @@ assumptions in docs/scaling.md.
 from dataclasses import dataclass
 from math import ceil
 
-from tf_distilbert.architecture import Architecture
 from tf_distilbert.benchmark.flops import BACKWARD, encoder_flops, head_flops, step_flops
 from tf_distilbert.benchmark.step import BERT_BASE, half_of
-from tf_distilbert.vocabulary_loss import BLOCK_SIZE, CHUNK_SIZE
+from tf_distilbert.losses.vocabulary import BLOCK_SIZE, CHUNK_SIZE
+from tf_distilbert.models.architecture import Architecture
 
 TEACHER, STUDENT = BERT_BASE, half_of(BERT_BASE)
 SEQUENCE_LENGTH = 512

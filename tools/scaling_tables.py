@@ -16,8 +16,8 @@ from scaling_layouts import (
 )
 from scaling_model import DEVICES, DEVICES_PER_HOST, SHARE, SHARES, Device
 
-from tf_distilbert.architecture import Architecture
 from tf_distilbert.benchmark.flops import BACKWARD, encoder_flops, head_flops
+from tf_distilbert.models.architecture import Architecture
 
 UPDATES = 100_000
 # [1] What NVIDIA published for BERT-large in TensorFlow 2, mixed precision, one A100 80 GB:

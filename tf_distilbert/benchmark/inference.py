@@ -7,29 +7,21 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from tf_distilbert.architecture import Architecture
-from tf_distilbert.benchmark.competitor import Competitor, choose
+from tf_distilbert.benchmark.batch import Shapes
 from tf_distilbert.benchmark.flops import encoder_flops
-from tf_distilbert.benchmark.machine import describe_machine
-from tf_distilbert.benchmark.matrix_peak import PRECISIONS, measure_matrix_peak
-from tf_distilbert.benchmark.report import (
-    check_json_path,
-    memory_text,
-    number_text,
-    print_result,
-    progress_sayer,
-    write_result,
-)
+from tf_distilbert.benchmark.report import Benchmark, memory_text, number_text
 from tf_distilbert.benchmark.step import BERT_BASE, half_of
-from tf_distilbert.benchmark.timing import Measurement, measure
+from tf_distilbert.benchmark.timing import Measurement
+from tf_distilbert.benchmark.worker import Competitor
 from tf_distilbert.errors import UserError
+from tf_distilbert.models.architecture import Architecture
 
 LENGTHS, QUICK_LENGTHS = (16, 64, 128, 384), (16, 64, 128)
 REFERENCE = "pytorch-student-float32"
 
 
 def inference_competitors(
-    teacher: Architecture, student: Architecture, shapes: dict[str, tuple[int, int]]
+    teacher: Architecture, student: Architecture, shapes: Shapes
 ) -> list[Competitor]:
     """List who takes part; a variant is one line."""
     models = {"teacher": teacher, "student": student}
@@ -40,26 +32,20 @@ def inference_competitors(
         ("ours-student-float32", "our_models:inference", "student", "float32", ()),
         ("ours-teacher-bfloat16", "our_models:inference", "teacher", "bfloat16", ()),
         ("ours-student-bfloat16", "our_models:inference", "student", "bfloat16", ()),
-        ("ours-exported-float32", "exported_models:inference", "student", "float32", ()),
-        ("ours-exported-bfloat16", "exported_models:inference", "student", "bfloat16", ()),
-        ("ours-onnx-float32", "exported_models:onnx_inference", "student", "float32", onnx),
-        ("ours-onnx-int8", "exported_models:onnx_inference", "student", "int8", onnx),
+        ("ours-exported-float32", "our_models:exported", "student", "float32", ()),
+        ("ours-exported-bfloat16", "our_models:exported", "student", "bfloat16", ()),
+        ("ours-onnx-float32", "our_models:exported_onnx", "student", "float32", onnx),
+        ("ours-onnx-int8", "our_models:exported_onnx", "student", "int8", onnx),
         ("pytorch-teacher-float32", "torch_models:inference", "teacher", "float32", torch),
         ("pytorch-student-float32", "torch_models:inference", "student", "float32", torch),
         ("pytorch-teacher-bfloat16", "torch_models:inference", "teacher", "bfloat16", torch),
         ("pytorch-student-bfloat16", "torch_models:inference", "student", "bfloat16", torch),
-        ("keras-nlp-teacher-float32", "keras_nlp_steps:inference", "teacher", "float32", ()),
-        ("keras-nlp-student-float32", "keras_nlp_steps:inference", "student", "float32", ()),
+        ("keras-nlp-teacher-float32", "keras_nlp_models:inference", "teacher", "float32", ()),
+        ("keras-nlp-student-float32", "keras_nlp_models:inference", "student", "float32", ()),
+        ("keras-nlp-exported-float32", "keras_nlp_models:exported", "student", "float32", ()),
+        ("keras-nlp-exported-bfloat16", "keras_nlp_models:exported", "student", "bfloat16", ()),
         (
-            *("keras-nlp-exported-float32", "exported_models:keras_nlp_inference"),
-            *("student", "float32", ()),
-        ),
-        (
-            *("keras-nlp-exported-bfloat16", "exported_models:keras_nlp_inference"),
-            *("student", "bfloat16", ()),
-        ),
-        (
-            *("onnxruntime-student-float32", "onnx_models:inference", "student", "float32"),
+            *("onnxruntime-student-float32", "torch_models:exported_onnx", "student", "float32"),
             (*torch, "onnx", "onnxruntime"),
         ),
     ):
@@ -87,8 +73,7 @@ def benchmark_inference(
 
     Args:
         quick: fewer and smaller shapes.
-        json_path: write everything here, too.
-        only: names of competitors; all by default.
+        json_path, only: see `Benchmark`.
         batch_size: of the throughput; 32, or quick 8.
         sequence_length: this one alone; by default 16, 64, 128 and 384, or quick up to 128.
         rounds: how often each has its turn with each shape; 5, or quick 3.
@@ -103,57 +88,35 @@ def benchmark_inference(
     batch_size = batch_size or (8 if quick else 32)
     lengths = (sequence_length,) if sequence_length else QUICK_LENGTHS if quick else LENGTHS
     rounds = rounds or (3 if quick else 5)
-    check_json_path(json_path)
+    benchmark = Benchmark("inference", json_path, only)
     if max(lengths) > teacher.max_positions:
         raise UserError(f"--sequence-length {max(lengths)}: use {teacher.max_positions} at most")
-    student = half_of(teacher)
+    models = {"teacher": teacher, "student": half_of(teacher)}
     shapes = {f"{rows}x{s}": (rows, s) for rows in dict.fromkeys((1, batch_size)) for s in lengths}
-    competitors, missing = choose(inference_competitors(teacher, student, shapes), only)
-    say, machine = progress_sayer(), describe_machine()
-    say("matrix peak")
-    peak = measure_matrix_peak(quick)
-    measurements = measure(
-        competitors,
-        rounds,
-        at_least_seconds=0.1 if quick else 0.3,
-        anchor=REFERENCE,
-        say=say,
+    benchmark.choose(inference_competitors(**models, shapes=shapes))
+    measured, peak = benchmark.measure_with_peak(
+        quick, rounds, at_least_seconds=0.1 if quick else 0.3, anchor=REFERENCE
     )
-    again = measure_matrix_peak(quick)
-    peak = {precision: max(peak[precision], again[precision]) for precision in PRECISIONS}
-    models = {"teacher": teacher, "student": student}
-    result: dict[str, Any] = {
-        "kind": "inference",
-        "machine": machine,
-        "settings": {"shapes": shapes, "rounds": rounds, "quick": quick}
-        | {name: asdict(model) for name, model in models.items()},
-        "matrix_peak_flops_per_second": peak,
-        "competitors": [
-            _entry(competitor, measurement, models, shapes, peak)
-            for competitor, measurement in zip(competitors, measurements, strict=True)
-        ],
-        "missing": missing,
-    }
-    write_result(json_path, result)
-    units = ["ms" if rows == 1 else "seq/s" for rows, _ in shapes.values()]
-    columns = [f"{case} {unit}" for case, unit in zip(shapes, units, strict=True)]
-    print_result(
+    entries = [_entry(*one, models, shapes, peak) for one in measured]
+    columns = [f"{case} {'ms' if rows == 1 else 'seq/s'}" for case, (rows, _) in shapes.items()]
+    return benchmark.finish(
         "Token ids to last hidden states, medians",
         ["competitor", *columns, "memory"],
-        [_row(entry, shapes) for entry in result["competitors"]],
-        result,
-        _comparisons(result["competitors"], shapes),
+        [_row(entry, shapes) for entry in entries],
+        entries,
+        {"shapes": shapes, "rounds": rounds, "quick": quick}
+        | {name: asdict(model) for name, model in models.items()},
+        finished=any(any(entry["cases"].values()) for entry in entries),
+        notes=_comparisons(entries, shapes),
+        matrix_peak_flops_per_second=peak,
     )
-    if not any(any(entry["cases"].values()) for entry in result["competitors"]):
-        raise UserError("no competitor finished; the reasons are above")
-    return result
 
 
 def _entry(
     competitor: Competitor,
     measurement: Measurement,
     models: dict[str, Architecture],
-    shapes: dict[str, tuple[int, int]],
+    shapes: Shapes,
     peak: dict[str, float],
 ) -> dict[str, Any]:
     cases = {}
@@ -177,7 +140,7 @@ def _entry(
     }
 
 
-def _row(entry: dict[str, Any], shapes: dict[str, tuple[int, int]]) -> list[str]:
+def _row(entry: dict[str, Any], shapes: Shapes) -> list[str]:
     cells = []
     for case, (rows, _) in shapes.items():
         found = entry["cases"][case]
@@ -188,7 +151,7 @@ def _row(entry: dict[str, Any], shapes: dict[str, tuple[int, int]]) -> list[str]
     return [entry["name"], *cells, memory_text(entry["peak_bytes"])]
 
 
-def _comparisons(entries: list[dict[str, Any]], shapes: dict[str, tuple[int, int]]) -> list[str]:
+def _comparisons(entries: list[dict[str, Any]], shapes: Shapes) -> list[str]:
     """Say how many times faster our student is than each of the others, per shape."""
     cases = {entry["name"]: entry["cases"] for entry in entries}
     own, notes = cases.pop("ours-student-float32", {}), []

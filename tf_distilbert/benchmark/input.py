@@ -6,26 +6,19 @@ Text is that of the sample corpus by default, repeated to a few megabytes.
 import math
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tf_distilbert.architecture import Architecture
 from tf_distilbert.assets import asset
-from tf_distilbert.benchmark.competitor import Competitor, choose
-from tf_distilbert.benchmark.machine import describe_machine
-from tf_distilbert.benchmark.report import (
-    check_json_path,
-    number_text,
-    print_result,
-    progress_sayer,
-    write_result,
-)
-from tf_distilbert.benchmark.step import BERT_BASE, half_of
+from tf_distilbert.benchmark.report import Benchmark, number_text
+from tf_distilbert.benchmark.step import BERT_BASE, half_of, step_competitors
 from tf_distilbert.benchmark.timing import Measurement, measure
+from tf_distilbert.benchmark.worker import Competitor
 from tf_distilbert.errors import UserError
-from tf_distilbert.runtime import usable_cores
+from tf_distilbert.models.architecture import Architecture
 from tf_distilbert.sample.corpus import sample_text
+from tf_distilbert.training.runtime import usable_cores
 
 _SAMPLE_BYTES, _QUICK_SAMPLE_BYTES = 8_000_000, 2_000_000
 
@@ -76,8 +69,7 @@ def benchmark_input(
 
     Args:
         quick: less text, fewer rounds.
-        json_path: write everything here, too.
-        only: names of competitors; all by default.
+        json_path, only: see `Benchmark`.
         batch_size, sequence_length: of the pipeline's batches; 32 x 128.
         rounds: how often each has its turn; 5, or quick 3.
         text: a UTF-8 file, a document's lines following each other; by default the sample corpus.
@@ -93,50 +85,38 @@ def benchmark_input(
     """
     batch_size, sequence_length = batch_size or 32, sequence_length or 128
     rounds = rounds or (3 if quick else 5)
-    check_json_path(json_path)
+    benchmark = Benchmark("input", json_path, only)
     vocabulary = vocabulary or str(asset("saved_models/sample_teacher/vocab.txt"))
     for path in filter(None, (text, vocabulary)):
         if not Path(path).is_file():
             raise UserError(f"{path}: no such file")
-    say, machine = progress_sayer(), describe_machine()
     with tempfile.TemporaryDirectory() as folder:
         text = text or _write_sample(Path(folder), _QUICK_SAMPLE_BYTES if quick else _SAMPLE_BYTES)
-        listed = input_competitors(text, vocabulary, sequence_length, batch_size)
-        competitors, missing = choose(listed, only)
+        benchmark.choose(input_competitors(text, vocabulary, sequence_length, batch_size))
         num_bytes = Path(text).stat().st_size
-        measurements = measure(competitors, rounds, at_least_seconds=0.2, say=say)
+        measured = benchmark.measure(rounds, at_least_seconds=0.2)
     if step_tokens_per_second is None:
-        say("our step, for comparison")
+        benchmark.say("our step, for comparison")
         step_tokens_per_second = _measure_step(teacher, 3 if quick else 5)
-    result: dict[str, Any] = {
-        "kind": "input",
-        "machine": machine,
-        "settings": {
-            "text_bytes": num_bytes,
-            "vocabulary": vocabulary,
-            "batch_size": batch_size,
-            "sequence_length": sequence_length,
-            "rounds": rounds,
-            "quick": quick,
-        },
-        "step_tokens_per_second": step_tokens_per_second,
-        "competitors": [
-            _entry(competitor, measurement, step_tokens_per_second)
-            for competitor, measurement in zip(competitors, measurements, strict=True)
-        ],
-        "missing": missing,
+    entries = [_entry(*one, step_tokens_per_second) for one in measured]
+    settings = {
+        "text_bytes": num_bytes,
+        "vocabulary": vocabulary,
+        "batch_size": batch_size,
+        "sequence_length": sequence_length,
+        "rounds": rounds,
+        "quick": quick,
     }
-    write_result(json_path, result)
-    print_result(
+    return benchmark.finish(
         f"Input, {num_bytes / 1e6:.1f} MB of text",
         ("competitor", "rate (quartiles)", "unit", "x our step", "share of the cores' time"),
-        [_row(entry) for entry in result["competitors"]],
-        result,
-        [f"Our step: {number_text(step_tokens_per_second)} tokens/s."],
+        [_row(entry) for entry in entries],
+        entries,
+        settings,
+        finished=any(entry["rate"] for entry in entries),
+        notes=[f"Our step: {number_text(step_tokens_per_second)} tokens/s."],
+        step_tokens_per_second=step_tokens_per_second,
     )
-    if not any(entry["rate"] for entry in result["competitors"]):
-        raise UserError("no competitor finished; the reasons are above")
-    return result
 
 
 def _write_sample(folder: Path, num_bytes: int) -> str:
@@ -150,15 +130,9 @@ def _write_sample(folder: Path, num_bytes: int) -> str:
 def _measure_step(teacher: Architecture, rounds: int) -> float | None:
     """Give the tokens a second of our fastest step, 8 x 128; None if it fails."""
     rows, length = 8, min(128, teacher.max_positions)
-    arguments = {
-        "teacher": asdict(teacher),
-        "student": asdict(half_of(teacher)),
-        "batch_size": rows,
-        "sequence_length": length,
-        "precision": "mixed_bfloat16",
-        "options": {"distillation_positions": "masked"},
-    }
-    (found,) = measure([Competitor("step", "our_models:step", arguments)], rounds)
+    listed = step_competitors(teacher, half_of(teacher), rows, length)
+    ours = next(competitor for competitor in listed if competitor.name == "ours-bfloat16-masked")
+    (found,) = measure([replace(ours, environment={})], rounds)  # on the backend of the caller
     quartiles = found.quartiles("step")
     return rows * length / quartiles[1] if quartiles else None
 

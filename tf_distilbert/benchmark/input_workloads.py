@@ -12,26 +12,27 @@ from typing import Any
 
 import numpy as np
 
-from tf_distilbert.benchmark.batch import MASK_RATE, num_predictions
+from tf_distilbert.benchmark.batch import MASK_RATE, Cases, num_predictions
+from tf_distilbert.training.runtime import start_keras
 
 _BLOCK_LINES = 500
 _BATCHES = 20  # a call of a pipeline takes so many: one alone may be waiting already
 _SHAPE = 256, 128
 
 
-def our_tokenizer(text: str, vocabulary: str, threads: int) -> dict[str, Callable[[], int]]:
+def our_tokenizer(text: str, vocabulary: str, threads: int) -> Cases:
     """Tokenise in a TensorFlow graph, blocks of lines spread over threads."""
     tokenizer = _our_tokenizer(vocabulary)
     return _tokenising(lambda lines: tokenizer.tokenize(lines).values, text, threads)
 
 
-def keras_nlp_tokenizer(text: str, vocabulary: str, threads: int) -> dict[str, Callable[[], int]]:
+def keras_nlp_tokenizer(text: str, vocabulary: str, threads: int) -> Cases:
     """Tokenise with keras-nlp's BertTokenizer, likewise."""
     tokenizer = _keras_nlp_tokenizer(vocabulary)
     return _tokenising(lambda lines: tokenizer(lines).values, text, threads)
 
 
-def tokenizers_tokenizer(text: str, vocabulary: str, threads: int) -> dict[str, Callable[[], int]]:
+def tokenizers_tokenizer(text: str, vocabulary: str, threads: int) -> Cases:
     """Tokenise with Hugging Face's `tokenizers`, without offsets."""
     os.environ["TOKENIZERS_PARALLELISM"] = "false" if threads == 1 else "true"
     from tokenizers import Tokenizer
@@ -50,7 +51,7 @@ def tokenizers_tokenizer(text: str, vocabulary: str, threads: int) -> dict[str, 
     return {"input": run}
 
 
-def our_masking(vocabulary: str, whole_word: bool) -> dict[str, Callable[[], int]]:
+def our_masking(vocabulary: str, whole_word: bool) -> Cases:
     """Mask with `TokenMasker`."""
     tokenizer = _our_tokenizer(vocabulary)
     import tensorflow as tf
@@ -71,7 +72,7 @@ def our_masking(vocabulary: str, whole_word: bool) -> dict[str, Callable[[], int
     return _masking(mask, len(tokenizer.vocabulary))
 
 
-def keras_nlp_masking(vocabulary: str) -> dict[str, Callable[[], int]]:
+def keras_nlp_masking(vocabulary: str) -> Cases:
     """Mask with keras-nlp's MaskedLMMaskGenerator."""
     tokenizer = _our_tokenizer(vocabulary)
     import keras_nlp
@@ -87,7 +88,7 @@ def keras_nlp_masking(vocabulary: str) -> dict[str, Callable[[], int]]:
     return _masking(tf.function(generator), len(tokenizer.vocabulary))
 
 
-def our_prepare(text: str, vocabulary: str, sequence_length: int) -> dict[str, Callable[[], int]]:
+def our_prepare(text: str, vocabulary: str, sequence_length: int) -> Cases:
     """Turn text into shards with `prepare`."""
     tokenizer = _our_tokenizer(vocabulary)
     size = Path(text).stat().st_size
@@ -100,9 +101,7 @@ def our_prepare(text: str, vocabulary: str, sequence_length: int) -> dict[str, C
     return {"input": run}
 
 
-def our_pipeline(
-    text: str, vocabulary: str, sequence_length: int, batch_size: int
-) -> dict[str, Callable[[], int]]:
+def our_pipeline(text: str, vocabulary: str, sequence_length: int, batch_size: int) -> Cases:
     """Read shards and mask: `masked_lm_dataset`."""
     tokenizer = _our_tokenizer(vocabulary)
     from tf_distilbert.data.masking import TokenMasker
@@ -115,9 +114,7 @@ def our_pipeline(
     return _taking_batches(iter(masked_lm_dataset(records, masker, batch_size)), folder)
 
 
-def keras_nlp_pipeline(
-    text: str, vocabulary: str, sequence_length: int, batch_size: int
-) -> dict[str, Callable[[], int]]:
+def keras_nlp_pipeline(text: str, vocabulary: str, sequence_length: int, batch_size: int) -> Cases:
     """Read text, tokenise and mask with keras-nlp's preprocessor, as its guides do."""
     tokenizer = _keras_nlp_tokenizer(vocabulary, for_model=True)
     import keras_nlp
@@ -134,9 +131,7 @@ def keras_nlp_pipeline(
     return _taking_batches(iter(dataset.prefetch(tf.data.AUTOTUNE)))
 
 
-def _tokenising(
-    tokenize: Callable[[Any], Any], text: str, threads: int
-) -> dict[str, Callable[[], int]]:
+def _tokenising(tokenize: Callable[[Any], Any], text: str, threads: int) -> Cases:
     import tensorflow as tf
 
     lines, size = _lines(text)
@@ -154,7 +149,7 @@ def _tokenising(
     return {"input": run}
 
 
-def _masking(mask: Callable[[Any], Any], vocabulary_size: int) -> dict[str, Callable[[], int]]:
+def _masking(mask: Callable[[Any], Any], vocabulary_size: int) -> Cases:
     import tensorflow as tf
 
     ids = np.random.default_rng(0).integers(5, vocabulary_size, _SHAPE, "int32")
@@ -167,7 +162,7 @@ def _masking(mask: Callable[[Any], Any], vocabulary_size: int) -> dict[str, Call
     return {"input": run}
 
 
-def _taking_batches(batches: Iterator, kept: Any = None) -> dict[str, Callable[[], int]]:
+def _taking_batches(batches: Iterator, kept: Any = None) -> Cases:
     def run(kept: Any = kept) -> int:
         taken = (next(batches)[0]["padding_mask"].numpy() for _ in range(_BATCHES))
         return int(sum(mask.sum() for mask in taken))
@@ -183,8 +178,6 @@ def _prepare(text: str, tokenizer: Any, folder: str, sequence_length: int) -> An
 
 
 def _our_tokenizer(vocabulary: str) -> Any:
-    from tf_distilbert.runtime import start_keras
-
     start_keras()
     from tf_distilbert.tokenization.word_piece import WordPieceTokenizer
 
@@ -192,8 +185,6 @@ def _our_tokenizer(vocabulary: str) -> Any:
 
 
 def _keras_nlp_tokenizer(vocabulary: str, for_model: bool = False) -> Any:
-    from tf_distilbert.runtime import start_keras
-
     start_keras()
     import keras_nlp
 

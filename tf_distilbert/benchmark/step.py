@@ -8,23 +8,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from tf_distilbert.architecture import DISTILBERT_EPSILON, Architecture
 from tf_distilbert.benchmark.batch import num_predictions
-from tf_distilbert.benchmark.competitor import Competitor, choose
 from tf_distilbert.benchmark.flops import step_flops
-from tf_distilbert.benchmark.machine import describe_machine
-from tf_distilbert.benchmark.matrix_peak import PRECISIONS, measure_matrix_peak
-from tf_distilbert.benchmark.report import (
-    check_json_path,
-    memory_text,
-    number_text,
-    print_result,
-    progress_sayer,
-    seconds_text,
-    write_result,
-)
-from tf_distilbert.benchmark.timing import Measurement, measure
+from tf_distilbert.benchmark.report import Benchmark, memory_text, number_text, seconds_text
+from tf_distilbert.benchmark.timing import Measurement
+from tf_distilbert.benchmark.worker import Competitor
 from tf_distilbert.errors import UserError
+from tf_distilbert.models.architecture import DISTILBERT_EPSILON, Architecture
 
 BERT_BASE = Architecture(30522)
 REFERENCE = "pytorch-float32"
@@ -73,12 +63,12 @@ def step_competitors(
         ours("ours-bfloat16-masked", bfloat16, distillation_positions="masked"),
         ours("ours-jax-float32", "float32", "jax"),
         ours("ours-jax-float32-masked", "float32", "jax", distillation_positions="masked"),
-        peer("pytorch-float32", "torch_models:step", "float32", "torch", "transformers"),
-        peer("pytorch-bfloat16", "torch_models:step", bfloat16, "torch", "transformers"),
-        peer("keras-distillation-float32", "keras_nlp_steps:distiller_step", "float32"),
-        peer("keras-distillation-bfloat16", "keras_nlp_steps:distiller_step", bfloat16),
-        peer("keras-nlp-float32", "keras_nlp_steps:plain_step", "float32"),
-        peer("keras-nlp-bfloat16", "keras_nlp_steps:plain_step", bfloat16),
+        peer("pytorch-float32", "torch_steps:step", "float32", "torch", "transformers"),
+        peer("pytorch-bfloat16", "torch_steps:step", bfloat16, "torch", "transformers"),
+        peer("keras-distillation-float32", "keras_nlp_models:distiller_step", "float32"),
+        peer("keras-distillation-bfloat16", "keras_nlp_models:distiller_step", bfloat16),
+        peer("keras-nlp-float32", "keras_nlp_models:plain_step", "float32"),
+        peer("keras-nlp-bfloat16", "keras_nlp_models:plain_step", bfloat16),
     ]
 
 
@@ -96,8 +86,7 @@ def benchmark_step(
 
     Args:
         quick: a smaller batch and fewer rounds.
-        json_path: write everything here, too.
-        only: names of competitors; all by default.
+        json_path, only: see `Benchmark`.
         batch_size, sequence_length: of the batch; 8 x 128, or quick 4 x 64.
         rounds: how often each has its turn; 7, or quick 3.
         teacher: the student has half its layers.
@@ -111,49 +100,32 @@ def benchmark_step(
     batch_size = batch_size or (4 if quick else 8)
     sequence_length = sequence_length or (64 if quick else 128)
     rounds = rounds or (3 if quick else 7)
-    check_json_path(json_path)
+    benchmark, student = Benchmark("step", json_path, only), half_of(teacher)
     if sequence_length > teacher.max_positions:
         raise UserError(f"--sequence-length {sequence_length}: use {teacher.max_positions} at most")
-    student = half_of(teacher)
-    listed = step_competitors(teacher, student, batch_size, sequence_length)
-    competitors, missing = choose(listed, only)
-    say, machine = progress_sayer(), describe_machine()
-    say("matrix peak")
-    peak = measure_matrix_peak(quick)
-    measurements = measure(competitors, rounds, anchor=REFERENCE, say=say)
-    again = measure_matrix_peak(quick)
-    peak = {precision: max(peak[precision], again[precision]) for precision in PRECISIONS}
-    tokens = batch_size * sequence_length
-    result: dict[str, Any] = {
-        "kind": "step",
-        "machine": machine,
-        "settings": {
-            "batch_size": batch_size,
-            "sequence_length": sequence_length,
-            "rounds": rounds,
-            "quick": quick,
-            "teacher": asdict(teacher),
-            "student": asdict(student),
-        },
-        "matrix_peak_flops_per_second": peak,
-        "competitors": [
-            _entry(competitor, measurement, tokens, peak)
-            for competitor, measurement in zip(competitors, measurements, strict=True)
-        ],
-        "missing": missing,
+    benchmark.choose(step_competitors(teacher, student, batch_size, sequence_length))
+    measured, peak = benchmark.measure_with_peak(quick, rounds, anchor=REFERENCE)
+    entries = [_entry(*one, batch_size * sequence_length, peak) for one in measured]
+    layers = f"{teacher.num_layers} to {student.num_layers} layers"
+    peaks = ", ".join(f"{value / 1e9:,.0f} GFLOP/s {name}" for name, value in peak.items())
+    settings = {
+        "batch_size": batch_size,
+        "sequence_length": sequence_length,
+        "rounds": rounds,
+        "quick": quick,
+        "teacher": asdict(teacher),
+        "student": asdict(student),
     }
-    write_result(json_path, result)
-    title = f"One update, {teacher.num_layers} to {student.num_layers} layers, "
-    print_result(
-        f"{title}{batch_size} x {sequence_length} tokens",
+    return benchmark.finish(
+        f"One update, {layers}, {batch_size} x {sequence_length} tokens",
         _COLUMNS,
-        [_row(entry) for entry in result["competitors"]],
-        result,
-        [f"Matrix peak: {', '.join(f'{v / 1e9:,.0f} GFLOP/s {p}' for p, v in peak.items())}."],
+        [_row(entry) for entry in entries],
+        entries,
+        settings,
+        finished=any(entry["quartiles"] for entry in entries),
+        notes=[f"Matrix peak: {peaks}."],
+        matrix_peak_flops_per_second=peak,
     )
-    if not any(entry["quartiles"] for entry in result["competitors"]):
-        raise UserError("no competitor finished; the reasons are above")
-    return result
 
 
 def half_of(teacher: Architecture) -> Architecture:

@@ -11,9 +11,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
-from tf_distilbert.benchmark.competitor import Competitor
-from tf_distilbert.benchmark.machine import available_memory
-from tf_distilbert.benchmark.worker_process import WorkerFailure, WorkerProcess
+from tf_distilbert.benchmark.worker import (
+    Competitor,
+    WorkerFailure,
+    WorkerProcess,
+    available_memory,
+)
 
 # A new process starts only where so many times the largest so far is free: it will take as much
 # itself, those that wait hold less than they will need in their turns, and others work here, too.

@@ -1,161 +1,118 @@
-"""The workloads of PyTorch with `transformers`: what the reference recipe is made of.
+"""BERT and DistilBERT in PyTorch: those of `transformers`, and plain ones where that is not.
 
-Its best settings on a processor: attention as one call (``sdpa``), AdamW as one kernel, bfloat16
-by autocast. The losses are computed as the reference computes them: over all logits, of which the
-real tokens are then selected.
+The plain ones are written as a PyTorch user would for speed: attention is one call, which takes
+the fused kernel of the device, and query, key and value are one product (`transformers` makes
+three). They have no padding mask, as `transformers` passes none on either where a batch has no
+padding: with one, the fastest kernel could not be taken.
 
-Source: Hugging Face, research_projects/distillation, ``distiller.py``.
+Dimensions: B batch, S sequence, N rows, D hidden, V vocabulary.
 """
 
-import contextlib
-from collections.abc import Callable, Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import torch
-import transformers
+from torch import Tensor, nn
 
-from tf_distilbert.architecture import Architecture
-from tf_distilbert.benchmark.batch import IGNORED, labels_of, random_batch
-from tf_distilbert.runtime import usable_cores
+from tf_distilbert.benchmark.batch import Cases, Fields, Shapes, encoder_cases
+from tf_distilbert.models.architecture import Architecture
+from tf_distilbert.training.runtime import usable_cores
 
-F = torch.nn.functional
-TEMPERATURE, WEIGHTS = 2.0, {"distillation": 5.0, "mlm": 2.0, "cosine": 1.0}
+F = nn.functional
 
-
-class TorchStep:
-    """One update by the reference recipe; arguments as in `OurStep`, without its options.
-
-    Attributes:
-        teacher, student: the models.
-    """
-
-    def __init__(
-        self,
-        teacher: Mapping[str, Any],
-        student: Mapping[str, Any],
-        batch_size: int,
-        sequence_length: int,
-        precision: str = "float32",
-    ) -> None:
-        _start()
-        make = transformers.AutoModelForMaskedLM.from_config
-        self.teacher = make(_config(teacher), attn_implementation="sdpa").eval()
-        self.student = make(_config(student), attn_implementation="sdpa").train()
-        batch = random_batch(teacher["vocabulary_size"], batch_size, sequence_length)
-        self.ids = torch.tensor(batch[0]["token_ids"], dtype=torch.long)
-        self.attention_mask = torch.tensor(batch[0]["padding_mask"], dtype=torch.long)
-        self.labels = torch.from_numpy(labels_of(batch))
-        self.optimizer = torch.optim.AdamW(
-            self.student.parameters(),
-            lr=5e-4,
-            betas=(0.9, 0.98),
-            eps=1e-6,
-            weight_decay=0.0,
-            fused=True,
-        )
-        self._precision = precision
-
-    def __call__(self) -> float:
-        """Make an update and give its loss."""
-        loss = self.loss()
-        self.optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.student.parameters(), 5.0)
-        self.optimizer.step()
-        return loss.item()
-
-    def loss(self) -> torch.Tensor:
-        """Compute the triple loss of the batch."""
-        inputs = {"input_ids": self.ids, "attention_mask": self.attention_mask}
-        with _autocast(self._precision):
-            student = self.student(**inputs, output_hidden_states=True)
-            with torch.no_grad():
-                teacher = self.teacher(**inputs, output_hidden_states=True)
-            student_logits = _select(student.logits, self.attention_mask)
-            teacher_logits = _select(teacher.logits, self.attention_mask)
-            divergence = F.kl_div(
-                F.log_softmax(student_logits / TEMPERATURE, dim=-1),
-                F.softmax(teacher_logits / TEMPERATURE, dim=-1),
-                reduction="batchmean",
-            )
-            masked_lm = F.cross_entropy(
-                student.logits.view(-1, student.logits.size(-1)),
-                self.labels.view(-1),
-                ignore_index=IGNORED,
-            )
-            student_hidden = _select(student.hidden_states[-1], self.attention_mask)
-            teacher_hidden = _select(teacher.hidden_states[-1], self.attention_mask)
-            target = student_hidden.new(student_hidden.size(0)).fill_(1)
-            cosine = F.cosine_embedding_loss(student_hidden, teacher_hidden, target)
-            return (
-                WEIGHTS["distillation"] * TEMPERATURE**2 * divergence
-                + WEIGHTS["mlm"] * masked_lm
-                + WEIGHTS["cosine"] * cosine
-            )
+NAMES = ["token_ids", "padding_mask"]
+"""What the bare encoders take."""
 
 
-def step(**arguments: Any) -> dict[str, Callable[[], float]]:
-    """Give the case ``step``; arguments as in `TorchStep`."""
-    return {"step": TorchStep(**arguments)}
+def start() -> None:
+    """Give PyTorch the cores that there are, and random numbers from the start."""
+    torch.set_num_threads(usable_cores())
+    torch.manual_seed(0)
 
 
-def inference(
-    architecture: Mapping[str, Any], shapes: Mapping[str, tuple[int, int]], precision: str
-) -> dict[str, Callable[[], None]]:
+# Workloads.
+
+
+def inference(architecture: Fields, shapes: Shapes, precision: str) -> Cases:
     """Give a case for each shape; arguments as in `our_models.inference`."""
     model = encoder(architecture).to(getattr(torch, precision))
 
-    def case(shape: tuple[int, int]) -> Callable[[], None]:
-        inputs = encoder_inputs(architecture, shape)
+    def encode(taken: dict[str, Tensor]) -> None:
+        with torch.inference_mode():
+            model(input_ids=taken["token_ids"], attention_mask=taken["padding_mask"])
 
-        def run() -> None:
-            with torch.inference_mode():
-                model(**inputs)
-
-        return run
-
-    return {name: case(shape) for name, shape in shapes.items()}
+    return encoder_cases(architecture, shapes, NAMES, _long, encode)
 
 
-def encoder(architecture: Mapping[str, Any]) -> torch.nn.Module:
+def exported_onnx(architecture: Fields, shapes: Shapes, precision: str) -> Cases:
+    """Give a case for each shape, by onnxruntime: the encoder, exported from PyTorch.
+
+    Args:
+        architecture, shapes: as in `our_models.inference`.
+        precision: float32.
+
+    Raises:
+        ValueError: another precision.
+    """
+    if precision != "float32":
+        raise ValueError(f"precision {precision!r}; the exported model is float32")
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = usable_cores()
+    axes = {name: {0: "batch", 1: "sequence"} for name in (*NAMES, "last_hidden_state")}
+    tokens = torch.ones(next(iter(shapes.values())), dtype=torch.long)
+    with TemporaryDirectory() as folder:
+        path = str(Path(folder) / "model.onnx")
+        torch.onnx.export(
+            encoder(architecture),
+            (tokens, tokens),
+            path,
+            input_names=NAMES,
+            output_names=["last_hidden_state"],
+            dynamic_axes=axes,
+            dynamo=False,  # the newer exporter needs one more package
+        )
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+    def encode(taken: dict[str, np.ndarray]) -> None:
+        session.run(None, taken)
+
+    return encoder_cases(architecture, shapes, NAMES, lambda array: _long(array).numpy(), encode)
+
+
+def _long(array: np.ndarray) -> Tensor:
+    return torch.tensor(array, dtype=torch.long)
+
+
+# Models of `transformers`.
+
+
+def masked_language_model(architecture: Fields) -> nn.Module:
+    """Make a masked language model, whose attention is one call."""
+    import transformers
+
+    make = transformers.AutoModelForMaskedLM.from_config
+    return make(_config(architecture), attn_implementation="sdpa")
+
+
+def encoder(architecture: Fields) -> nn.Module:
     """Make a bare encoder without pooler, ready for inference."""
-    _start()
+    import transformers
+
+    start()
     config = _config(architecture)
     extra = {"add_pooling_layer": False} if config.model_type == "bert" else {}
     return transformers.AutoModel.from_config(config, attn_implementation="sdpa", **extra).eval()
 
 
-def encoder_inputs(
-    architecture: Mapping[str, Any], shape: tuple[int, int]
-) -> dict[str, torch.Tensor]:
-    """Make random inputs of a bare encoder."""
-    inputs, _, _ = random_batch(architecture["vocabulary_size"], *shape)
-    return {
-        "input_ids": torch.tensor(inputs["token_ids"], dtype=torch.long),
-        "attention_mask": torch.tensor(inputs["padding_mask"], dtype=torch.long),
-    }
-
-
-def _start() -> None:
-    torch.set_num_threads(usable_cores())
-    torch.manual_seed(0)
-    transformers.logging.set_verbosity_error()
-
-
-def _autocast(precision: str) -> contextlib.AbstractContextManager:
-    if precision == "float32":
-        return contextlib.nullcontext()
-    return torch.autocast("cpu", dtype=torch.bfloat16)
-
-
-def _select(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Pick the rows [N, K] of real tokens, in the way of the reference."""
-    mask = mask.bool().unsqueeze(-1).expand_as(values)
-    return torch.masked_select(values, mask).view(-1, values.size(-1))
-
-
-def _config(fields: Mapping[str, Any]) -> transformers.PretrainedConfig:
+def _config(fields: Fields) -> Any:
     """Write an architecture of BERT or DistilBERT as `transformers` does."""
+    import transformers
+
+    transformers.logging.set_verbosity_error()
     architecture = Architecture(**fields)
     common = {
         "vocab_size": architecture.vocabulary_size,
@@ -183,3 +140,91 @@ def _config(fields: Mapping[str, Any]) -> transformers.PretrainedConfig:
         hidden_dropout_prob=architecture.dropout,
         attention_probs_dropout_prob=architecture.attention_dropout,
     )
+
+
+# Plain models.
+
+
+class Block(nn.Module):
+    """Self-attention and feed-forward, each with residual connection and LayerNorm after it."""
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        hidden, inner = architecture.hidden_size, architecture.intermediate_size
+        self.architecture = architecture
+        self.query_key_value = nn.Linear(hidden, 3 * hidden)
+        self.attention_output = nn.Linear(hidden, hidden)
+        self.attention_norm = _norm(architecture)
+        self.intermediate = nn.Linear(hidden, inner)
+        self.output_dense = nn.Linear(inner, hidden)
+        self.output_norm = _norm(architecture)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Map hidden states to the next layer's: float [B, S, D] to float [B, S, D]."""
+        architecture = self.architecture
+        attended = self.attention_output(self._attend(tokens))
+        attended = self._dropped(attended, architecture.attention_output_dropout)
+        tokens = self.attention_norm(tokens + attended)
+        expanded = self.output_dense(F.gelu(self.intermediate(tokens)))
+        return self.output_norm(tokens + self._dropped(expanded, architecture.dropout))
+
+    def _attend(self, tokens: Tensor) -> Tensor:
+        rows, length, hidden = tokens.shape
+        heads, size = self.architecture.num_heads, self.architecture.head_size
+        projected = self.query_key_value(tokens).view(rows, length, 3, heads, size)
+        context = F.scaled_dot_product_attention(
+            *projected.permute(2, 0, 3, 1, 4),
+            dropout_p=self.architecture.attention_dropout if self.training else 0.0,
+        )
+        return context.transpose(1, 2).reshape(rows, length, hidden)
+
+    def _dropped(self, values: Tensor, rate: float) -> Tensor:
+        return F.dropout(values, rate, self.training)
+
+
+class TorchBert(nn.Module):
+    """The encoder and what makes logits of its last hidden states.
+
+    Args:
+        architecture: of ``bert`` or ``distilbert``, with the activation ``gelu``.
+    """
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        hidden, vocabulary = architecture.hidden_size, architecture.vocabulary_size
+        self.architecture = architecture
+        self.token_table = nn.Embedding(vocabulary, hidden)
+        self.position_table = nn.Embedding(architecture.max_positions, hidden)
+        if architecture.num_segments:
+            self.segment_table = nn.Embedding(architecture.num_segments, hidden)
+        self.embedding_norm = _norm(architecture)
+        self.blocks = nn.ModuleList(Block(architecture) for _ in range(architecture.num_layers))
+        self.transform = nn.Linear(hidden, hidden)
+        self.norm = _norm(architecture)
+        self.output_bias = nn.Parameter(torch.zeros(vocabulary))
+        for module in self.modules():
+            if isinstance(module, nn.Linear | nn.Embedding):
+                nn.init.normal_(module.weight, std=architecture.initializer_range)
+            if isinstance(module, nn.Linear):
+                nn.init.zeros_(module.bias)
+
+    def hidden_states(self, token_ids: Tensor) -> Tensor:
+        """Encode a batch: int [B, S] to the last hidden states, float [B, S, D]."""
+        embedded = self.token_table(token_ids)
+        embedded = embedded + self.position_table.weight[: token_ids.shape[1]]
+        if self.architecture.num_segments:
+            embedded = embedded + self.segment_table.weight[0]
+        tokens = self.embedding_norm(embedded)
+        tokens = F.dropout(tokens, self.architecture.dropout, self.training)
+        for block in self.blocks:
+            tokens = block(tokens)
+        return tokens
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Predict the vocabulary: float [N, D] to float [N, V]."""
+        hidden = self.norm(F.gelu(self.transform(hidden)))
+        return F.linear(hidden, self.token_table.weight, self.output_bias)
+
+
+def _norm(architecture: Architecture) -> nn.LayerNorm:
+    return nn.LayerNorm(architecture.hidden_size, eps=architecture.layer_norm_epsilon)

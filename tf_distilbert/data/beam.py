@@ -17,9 +17,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from tf_distilbert.data.output_folder import OutputFolder
+from tf_distilbert.data.output_folder import OutputFolder, ProgressReport
 from tf_distilbert.data.prepare import SHARD_TOKENS
-from tf_distilbert.data.progress_report import ProgressReport
 from tf_distilbert.data.records import Records
 from tf_distilbert.data.shards import ShardSummary, move_shard
 from tf_distilbert.data.text import BLOCK_BYTES

@@ -1,18 +1,21 @@
-"""The pipeline of `prepare` on Beam, built and run.
+"""The pipeline of `prepare` on Beam: its options checked, built and run.
 
 ::
 
     groups of sources ─> read blocks ─> reshuffle ─> encode ─> group by shard ─> write ─> list
 """
 
+import contextlib
+import io
 import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 from apache_beam.runners.runner import PipelineState
 
-from tf_distilbert.data.beam_options import parse_options
 from tf_distilbert.data.beam_steps import Encode, Job, Read, Write, WriteList
 from tf_distilbert.errors import UserError, explain_write_errors
 from tf_distilbert.tokenization.tokenizer import Tokenizer
@@ -84,3 +87,35 @@ def _last_line(error: Exception) -> str:
     """Give what a chain of tracebacks comes down to."""
     lines = str(error).strip().split("\n")
     return re.sub(r" \[while running '.*'\]$", "", lines[-1].strip() or type(error).__name__)
+
+
+# What Beam's DirectRunner comes down to for this pipeline. By that name it would first try to
+# download a runner in another language.
+_DEFAULT_RUNNER = "FnApiRunner"
+
+
+def parse_options(arguments: Sequence[str]) -> PipelineOptions:
+    """Read Beam's options as on a command line.
+
+    Raises:
+        UserError: Beam does not know an option, or not its value.
+    """
+
+    def refuse_unknown(parser: Any) -> None:
+        _, unknown = parser.parse_known_args(list(arguments))
+        if unknown:
+            raise UserError(f"beam: {unknown[0]} is none of its options; check what is after `--`")
+
+    options = PipelineOptions(list(arguments))
+    stderr = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(stderr):
+            options.get_all_options(add_extra_args_fn=refuse_unknown)
+    except SystemExit as end:
+        if not end.code:  # --help
+            raise
+        reason = stderr.getvalue().strip().rpartition("error: ")[2]
+        raise UserError(f"beam: {reason}; check the options after `--`") from None
+    standard = options.view_as(StandardOptions)
+    standard.runner = standard.runner or _DEFAULT_RUNNER
+    return options

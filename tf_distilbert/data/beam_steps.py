@@ -21,7 +21,7 @@ from typing import Any
 import apache_beam as beam
 
 from tf_distilbert.atomic_writes import write_atomically
-from tf_distilbert.data.block_encoder import BlockEncoder
+from tf_distilbert.data.packing import BlockEncoder
 from tf_distilbert.data.records import token_dtype
 from tf_distilbert.data.shards import EncodedBlock, ShardWriter
 from tf_distilbert.data.text import TextBlock, read_blocks

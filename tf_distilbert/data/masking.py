@@ -2,7 +2,8 @@
 
 Every decision is a hash of (seed, epoch, index of the sequence, position), never of a random
 generator's state: any step of any run can be made again, whatever the threads, the batch size or
-the number of machines, and each epoch masks anew.
+the number of machines, and each epoch masks anew. The hash is splitmix64 (Steele, Lea & Flood
+2014).
 
 Of each sequence a fixed share of its tokens is chosen (the reference draws the same share over the
 whole batch, which would make a sequence's mask depend on its neighbours). Drawing k of n without
@@ -22,7 +23,6 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tf_distilbert.data.hashing import GAMMA, as_uint64, mix, to_uniform
 from tf_distilbert.data.records import Records
 from tf_distilbert.errors import UserError
 
@@ -216,3 +216,26 @@ class TokenMasker:
 def _position_keys(row_keys: tf.Tensor, positions: tf.Tensor, stream: int) -> tf.Tensor:
     counter = as_uint64(positions) * as_uint64(4) + as_uint64(stream)
     return mix(row_keys[:, None] + counter * as_uint64(GAMMA))
+
+
+GAMMA = 0x9E3779B97F4A7C15
+"""2^64 by the golden ratio: its multiples spread consecutive numbers over all 64 bits."""
+
+
+def mix(keys: tf.Tensor) -> tf.Tensor:
+    """Scramble keys so that every bit depends on every bit: uint64 to uint64, one to one."""
+    keys = (keys ^ tf.bitwise.right_shift(keys, as_uint64(30))) * as_uint64(0xBF58476D1CE4E5B9)
+    keys = (keys ^ tf.bitwise.right_shift(keys, as_uint64(27))) * as_uint64(0x94D049BB133111EB)
+    return keys ^ tf.bitwise.right_shift(keys, as_uint64(31))
+
+
+def to_uniform(keys: tf.Tensor) -> tf.Tensor:
+    """Turn the high 23 bits into float32 in the open interval (0, 1); one more would round to 1."""
+    return (tf.cast(tf.bitwise.right_shift(keys, as_uint64(41)), tf.float32) + 0.5) * 2.0**-23
+
+
+def as_uint64(value: tf.Tensor | int) -> tf.Tensor:
+    """Make a uint64 of any integer; negative ones wrap around."""
+    if isinstance(value, int):
+        return tf.constant(value & 0xFFFFFFFFFFFFFFFF, tf.uint64)
+    return tf.cast(value, tf.uint64)

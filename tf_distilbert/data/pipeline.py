@@ -8,20 +8,22 @@ run resumes at any step without reading what came before, and nothing needs a sh
 Several replicas share a batch by row: each computes which rows are its own, and reads no others.
 """
 
+import atexit
 import contextlib
 import re
+import threading
+import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from tf_distilbert.data.hashing import as_uint64, mix
-from tf_distilbert.data.masking import TokenMasker
-from tf_distilbert.data.reader_calls import READER_CALLS
+from tf_distilbert.data.masking import TokenMasker, as_uint64, mix
 from tf_distilbert.data.records import Records
 from tf_distilbert.data.row_packing import PackedRecords, merge_rows
 from tf_distilbert.errors import UserError
-from tf_distilbert.strategy import Strategy, distribute
+from tf_distilbert.training.strategy import Strategy, distribute
 
 
 def masked_lm_dataset(
@@ -218,3 +220,51 @@ def reveal_user_errors() -> Iterator[None]:
         if not found:
             raise
         raise UserError(found[1]) from None
+
+
+QUIET_SECONDS, LONGEST_WAIT = 0.1, 10.0
+
+
+class ReaderCalls:
+    """Counts calls into Python that tf.data's threads make, so that a program can end.
+
+    A thread that asks for Python's lock while the interpreter is taken down never gets it, and an
+    iterator that is taken down waits for its threads. So a program that ends with such an iterator
+    alive would hang. Before that, what reads ahead is given the time to fill its buffers: then no
+    thread is in Python any more, as nothing takes batches from them.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._running = 0
+        self._last_end: float | None = None
+
+    def counted(self, function: Callable) -> Callable:
+        """Give a function that does the same, and is counted while it does."""
+
+        def call(*arguments: Any) -> Any:
+            with self._lock:
+                self._running += 1
+            try:
+                return function(*arguments)
+            finally:
+                with self._lock:
+                    self._running -= 1
+                    self._last_end = time.monotonic()
+
+        return call
+
+    def wait(self) -> None:
+        """Return when no call was running for a moment, or when that takes too long."""
+        if self._last_end is None and not self._running:
+            return
+        start = time.monotonic()  # the next call may be waiting for the lock that we hold
+        while time.monotonic() < start + LONGEST_WAIT:
+            quiet_since = max(start, self._last_end or start)
+            if not self._running and time.monotonic() - quiet_since > QUIET_SECONDS:
+                return
+            time.sleep(QUIET_SECONDS / 10)
+
+
+READER_CALLS = ReaderCalls()
+atexit.register(READER_CALLS.wait)

@@ -17,9 +17,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 
-from tf_distilbert.data.block_encoder import BlockEncoder
-from tf_distilbert.data.output_folder import OutputFolder
-from tf_distilbert.data.progress_report import ProgressReport
+from tf_distilbert.data.output_folder import OutputFolder, ProgressReport
+from tf_distilbert.data.packing import BlockEncoder
 from tf_distilbert.data.records import Records
 from tf_distilbert.data.shards import EncodedBlock, ShardWriter, read_whole_shards
 from tf_distilbert.data.text import BLOCK_BYTES, TextBlock, read_blocks

@@ -27,10 +27,15 @@ from typing import Any
 
 import numpy as np
 
-from tf_distilbert.data.checked_array import checksum, read_array
-from tf_distilbert.data.damaged import DamagedSequence, DamagedSequences
-from tf_distilbert.data.shard_file import ShardFile
-from tf_distilbert.data.shard_index import INDEX_DTYPE, index_of_shard
+from tf_distilbert.data.shard_files import (
+    INDEX_DTYPE,
+    DamagedSequence,
+    DamagedSequences,
+    ShardFile,
+    checksum,
+    index_of_shard,
+    read_array,
+)
 from tf_distilbert.errors import UserError
 
 FORMAT_VERSION = 3

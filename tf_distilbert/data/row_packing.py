@@ -8,8 +8,8 @@ the data's order. Masks stay those of the sequences: packed or not, each is mask
 import numpy as np
 import tensorflow as tf
 
-from tf_distilbert.data.damaged import DamagedSequences
 from tf_distilbert.data.records import Records
+from tf_distilbert.data.shard_files import DamagedSequences
 
 
 class PackedRecords:

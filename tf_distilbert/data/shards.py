@@ -19,14 +19,19 @@ import numpy as np
 import tensorflow as tf
 
 from tf_distilbert.atomic_writes import publish, write_atomically
-from tf_distilbert.data.checked_array import read_array, write_array
 from tf_distilbert.data.records import (
     FORMAT_VERSION,
     json_checksum,
     shard_path,
     token_dtype,
 )
-from tf_distilbert.data.shard_index import FOOTER_BYTES, HEADER_BYTES, INDEX_DTYPE
+from tf_distilbert.data.shard_files import (
+    FOOTER_BYTES,
+    HEADER_BYTES,
+    INDEX_DTYPE,
+    read_array,
+    write_array,
+)
 from tf_distilbert.errors import explain_write_errors
 
 HISTOGRAM_BIN = 32

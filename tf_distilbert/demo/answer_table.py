@@ -73,11 +73,11 @@ def read_answers(
 
 
 def _words(mask: str, teacher: Answer, student: Answer) -> Answers:
-    guesses = [
+    predictions = [
         [list(zip(*blank, strict=True)) for blank in zip(a["tokens"], a["scores"], strict=True)]
         for a in (teacher, student)
     ]
-    blanks = list(zip(*guesses, strict=True))
+    blanks = list(zip(*predictions, strict=True))
     tables = []
     for number, (theirs, own) in enumerate(blanks, start=1):
         # An export may give more words than a folder.

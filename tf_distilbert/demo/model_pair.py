@@ -6,7 +6,7 @@ from functools import partial
 from typing import Self
 
 from tf_distilbert.errors import UserError
-from tf_distilbert.prediction import Predictor
+from tf_distilbert.exports.prediction import Predictor
 from tf_distilbert.serving.served_model import ServedModel
 
 READABLE_TASKS = (

@@ -1,13 +1,15 @@
-"""The page: boxes for the texts of a task, a button, and what the two models answer."""
+"""The page: boxes for the texts of a task, a button, what the two models answer; and its server."""
 
+import logging
 from html import escape
+from types import FrameType
 
 import gradio
+import uvicorn
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from tf_distilbert.demo.answer_html import comparison_html, error_html
-from tf_distilbert.demo.comparison import compare
+from tf_distilbert.demo.comparison import compare, comparison_html, error_html
 from tf_distilbert.demo.form import HEADINGS, form_fields, read_form
 from tf_distilbert.demo.model_pair import ModelPair
 from tf_distilbert.errors import UserError
@@ -113,3 +115,24 @@ class _KeepInside:
             await send(message)
 
         await self.app(scope, receive, send_with_policy)
+
+
+GRACE_SECONDS = 1
+"""How long an answer that is under way may take at the end."""
+
+
+class Server(uvicorn.Server):
+    """Ends without a word."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop; that the streams of open pages break off is no error."""
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+        super().handle_exit(sig, frame)
+
+
+def make_server(page: FastAPI) -> Server:
+    """Make the server of a page; ``run(sockets=[...])`` it until Ctrl-C or SIGTERM."""
+    config = uvicorn.Config(
+        page, log_level="warning", timeout_graceful_shutdown=GRACE_SECONDS, lifespan="on"
+    )
+    return Server(config)

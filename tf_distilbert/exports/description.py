@@ -6,8 +6,8 @@ from typing import Any
 
 from tf_distilbert.errors import UserError
 from tf_distilbert.json_file import read_json
+from tf_distilbert.model_files.task_config import TASK_MODELS
 from tf_distilbert.serving.served_model import ServedModel
-from tf_distilbert.task_config import TASK_MODELS
 from tf_distilbert.tokenization.folder import read_tokenizer
 from tf_distilbert.version import __version__
 

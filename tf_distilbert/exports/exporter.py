@@ -11,15 +11,12 @@ import numpy as np
 import tensorflow as tf
 
 from tf_distilbert.atomic_writes import whole_folder, write_atomically
-from tf_distilbert.encoder_model import EncoderModel
 from tf_distilbert.errors import UserError, explain_write_errors
 from tf_distilbert.exports import formats
 from tf_distilbert.exports.formats import PRECISIONS
 from tf_distilbert.exports.model_card import FILE as CARD
-from tf_distilbert.exports.model_card import model_card
-from tf_distilbert.exports.saved_model import batching_parameters
-from tf_distilbert.exports.saved_model_session import SavedModelSession
-from tf_distilbert.exports.usage import usage
+from tf_distilbert.exports.model_card import model_card, usage
+from tf_distilbert.exports.saved_model import WARM_UP_BATCH, SavedModelSession, batching_parameters
 from tf_distilbert.exports.verification import (
     KERAS_NLP_TOLERANCE,
     TOLERANCES,
@@ -28,11 +25,10 @@ from tf_distilbert.exports.verification import (
     verify,
     verify_texts,
 )
-from tf_distilbert.exports.warm_up import WARM_UP_BATCH
-from tf_distilbert.keras_nlp_presets import is_preset
-from tf_distilbert.model_folder import load_task_model, resolve_folder
-from tf_distilbert.serving.model_function import model_function
-from tf_distilbert.serving.served_model import ServedModel
+from tf_distilbert.model_files.folder import load_task_model, resolve_folder
+from tf_distilbert.model_files.keras_nlp_presets import is_preset
+from tf_distilbert.models.encoder_model import EncoderModel
+from tf_distilbert.serving.served_model import ServedModel, model_function
 from tf_distilbert.serving.service import Run, Service
 from tf_distilbert.serving.services import SERVICES
 from tf_distilbert.tokenization.word_piece import WordPieceTokenizer

@@ -9,17 +9,14 @@ import numpy as np
 import tensorflow as tf
 
 from tf_distilbert.data.text import read_blocks
-from tf_distilbert.encoder_model import EncoderModel
-from tf_distilbert.errors import UserError
-from tf_distilbert.exports.concrete_function import concrete_function, input_specs
+from tf_distilbert.errors import UserError, explain_missing
 from tf_distilbert.exports.description import write_description
-from tf_distilbert.exports.fixed_shape import FixedShapeRun
 from tf_distilbert.exports.litert_file import QUANTIZATIONS
-from tf_distilbert.exports.optional_package import explain_missing
-from tf_distilbert.exports.saved_model import TOKEN_IDS, write_saved_model
-from tf_distilbert.exports.saved_model_session import SavedModelSession
+from tf_distilbert.exports.raw_model import FixedShapeRun, concrete_function, input_specs
+from tf_distilbert.exports.saved_model import TOKEN_IDS, SavedModelSession, write_saved_model
 from tf_distilbert.exports.verification import RawRun
-from tf_distilbert.masked_language_model import MaskedLanguageModel
+from tf_distilbert.models.encoder_model import EncoderModel
+from tf_distilbert.models.masked_language_model import MaskedLanguageModel
 from tf_distilbert.serving.served_model import ServedModel
 from tf_distilbert.serving.service import Service
 from tf_distilbert.serving.token_windows import cut_into_windows
@@ -42,7 +39,7 @@ CALIBRATION_TEXTS = 200
 
 def as_saved_model(model: EncoderModel, service: Service, folder: Path, precision: str) -> RawRun:
     """Write a SavedModel; see `write_saved_model`."""
-    write_saved_model(model.held_in(precision), service, folder)
+    write_saved_model(model.cast_copy(precision), service, folder)
     return open_raw(folder, service.model)
 
 
@@ -103,8 +100,8 @@ def as_openvino(model: EncoderModel, service: Service, folder: Path, precision: 
 
 def as_keras_nlp(model: EncoderModel, service: Service, folder: Path, precision: str) -> RawRun:
     """Write a keras-nlp preset; see `export_keras_nlp`."""
-    from tf_distilbert.keras_nlp_export import write_keras_nlp
-    from tf_distilbert.keras_nlp_presets import load_preset
+    from tf_distilbert.exports.keras_nlp import write_keras_nlp
+    from tf_distilbert.model_files.keras_nlp_presets import load_preset
 
     if not isinstance(model, MaskedLanguageModel):
         raise UserError(

@@ -17,11 +17,10 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from tf_distilbert.encoder import MASKED_SCORE
-from tf_distilbert.errors import UserError
-from tf_distilbert.exports.optional_package import explain_missing
-from tf_distilbert.exports.raw_inputs import as_int32
-from tf_distilbert.runtime import quiet_start, usable_cores
+from tf_distilbert.errors import UserError, explain_missing
+from tf_distilbert.exports.raw_model import as_int32
+from tf_distilbert.models.encoder import MASKED_SCORE
+from tf_distilbert.training.runtime import quiet_start, usable_cores
 
 QUANTIZATIONS = ("float32", "float16", "int8", "full_int8")
 """What `convert_to_litert` can do to weights and activations; see there."""

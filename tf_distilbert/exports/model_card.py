@@ -6,10 +6,13 @@ from typing import Any
 
 import yaml
 
-from tf_distilbert.encoder_model import EncoderModel
 from tf_distilbert.exports.verification import Verification
-from tf_distilbert.provenance import read_provenance
+from tf_distilbert.model_files.provenance import read_provenance
+from tf_distilbert.models.encoder_model import EncoderModel
+from tf_distilbert.serving.served_model import ServedModel
 from tf_distilbert.serving.service import Service
+from tf_distilbert.serving.services import SERVICES
+from tf_distilbert.tokenization.word_piece import WordPieceTokenizer
 from tf_distilbert.version import __version__
 
 FILE = "README.md"
@@ -111,14 +114,14 @@ def _origin(provenance: dict[str, Any], name: str) -> str:
 
 def _quality(provenance: dict[str, Any]) -> str:
     validation = provenance.get("validation")
-    figures = {
+    metrics = {
         name: f"{value:.4g}"
         for name, value in (validation if isinstance(validation, dict) else {}).items()
         if isinstance(value, float) and name != "time"
     }
-    if not figures:
+    if not metrics:
         return "None is known of it. Measure it before you rely on it.\n"
-    return "On the held-out text of its training:\n\n" + _table(figures)
+    return "On the held-out text of its training:\n\n" + _table(metrics)
 
 
 def _table(facts: dict[str, Any]) -> str:
@@ -136,3 +139,66 @@ def _fields_of(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         return {}
     return {name: content[name] for name in _INHERITED if name in content}
+
+
+_DOCUMENTATION = "docs/serving.md of tf_distilbert"
+
+
+def usage(format_name: str, served: ServedModel, output: Path, name: str) -> str:
+    """Say in Markdown how to call an export.
+
+    Args:
+        format_name: as ``--format`` takes it.
+        served: the model.
+        output: where the export lies; of a SavedModel the folder of all its versions.
+        name: under which a server knows it.
+    """
+    if format_name == "keras_nlp":
+        return _code("python", f'keras_nlp.models.Task.from_preset("{output}")')
+    predict = _code("sh", f"tf-distilbert predict --model {output} {_arguments(served)}")
+    if format_name == "saved_model":
+        return f"{_serving(served, output, name)}\nOr without a server:\n\n{predict}"
+    if format_name == "litert" and isinstance(served.tokenizer, WordPieceTokenizer):
+        example = _code("sh", f"python {output}/example.py {_texts(served)}")
+        return f"{predict}\nWithout tf_distilbert:\n\n{example}"
+    return predict
+
+
+def _serving(served: ServedModel, output: Path, name: str) -> str:
+    where = output if output.is_absolute() else f"$PWD/{output}"  # Docker takes whole paths alone
+    server = _code(
+        "sh",
+        f'docker run -p 8500:8500 -p 8501:8501 -v "{where}:/models/{name}" \\\n'
+        f"    -e MODEL_NAME={name} tensorflow/serving",
+    )
+    if isinstance(served.tokenizer, WordPieceTokenizer):
+        texts = SERVICES[served.task].signatures["serving_default"]
+        instance = ", ".join(f'"{text}": "..."' for text in texts)
+    else:  # its tokenizer is not in the graph
+        instance = ", ".join(f'"{name}": [...]' for name in served.input_names)
+    request = _code(
+        "sh",
+        f"curl -d '{{\"instances\": [{{{instance}}}]}}' \\\n"
+        f"    http://localhost:8501/v1/models/{name}:predict",
+    )
+    return (
+        f"With TensorFlow Serving (names, types and shapes are in {_DOCUMENTATION}):\n\n"
+        f"{server}\n{request}"
+    )
+
+
+def _arguments(served: ServedModel) -> str:
+    if served.task == "question_answering":
+        return '--question "..." "The text that holds the answer."'
+    return _texts(served)
+
+
+def _texts(served: ServedModel) -> str:
+    if served.task == "question_answering":
+        return '"A question?" "The text that holds the answer."'
+    mask = served.tokenizer.special_tokens.mask
+    return f'"A text with a {mask}."' if served.task == "masked_lm" else '"A text."'
+
+
+def _code(language: str, code: str) -> str:
+    return f"```{language}\n{code}\n```\n"

@@ -17,12 +17,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tf_distilbert.atomic_writes import write_atomically
-from tf_distilbert.errors import UserError
+from tf_distilbert.errors import UserError, explain_missing
 from tf_distilbert.exports.onnx_patterns import REWRITERS
-from tf_distilbert.exports.optional_package import explain_missing
-from tf_distilbert.exports.raw_inputs import as_int32, with_a_slot
-from tf_distilbert.exports.silence import silenced
-from tf_distilbert.runtime import usable_cores
+from tf_distilbert.exports.raw_model import as_int32, with_a_slot
+from tf_distilbert.training.runtime import silenced, usable_cores
 
 if TYPE_CHECKING:
     import onnx

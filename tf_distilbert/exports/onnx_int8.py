@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tf_distilbert.atomic_writes import write_atomically
-from tf_distilbert.errors import UserError, explain_write_errors
-from tf_distilbert.exports.optional_package import explain_missing
+from tf_distilbert.errors import UserError, explain_missing, explain_write_errors
 
 if TYPE_CHECKING:
     import onnx

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tf_distilbert.errors import UserError, explain_write_errors
-from tf_distilbert.exports.optional_package import explain_missing
-from tf_distilbert.exports.raw_inputs import as_int32, with_a_slot
+from tf_distilbert.errors import UserError, explain_missing, explain_write_errors
+from tf_distilbert.exports.raw_model import as_int32, with_a_slot
 
 
 def convert_to_openvino(onnx_path: Path, target: Path) -> None:

@@ -1,6 +1,7 @@
 """Answers from the logits of all windows of a question, as BERT's run_squad.py finds them.
 
-It differs from run_squad in this:
+Starts and ends are paired by `serving.question_answering`, so that a served model answers what is
+scored here. It differs from run_squad in this:
 
 - The text of an answer is cut out of the context by its characters, spaces, line breaks and all.
   run_squad joins whole words with single spaces and looks for the pieces in them; where it does
@@ -9,16 +10,11 @@ It differs from run_squad in this:
 - Logits of padding do not compete: with rows as long as need be, results would depend on the batch.
 - A question without any candidate is answered with nothing, not with the word ``empty``.
 
-`serving.question_answering` looks at all pairs of starts and ends, where here the `n_best_size`
-best of each in a window make pairs; and there windows overlap less, and divide what they share in
-its middle. For texts of one window the two agree, unless the best pair has a start or an end that
-is not among the best.
-
 Dimensions: S tokens of a window.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -27,10 +23,15 @@ import numpy as np
 from tf_distilbert.atomic_writes import write_atomically
 from tf_distilbert.errors import NotFiniteError
 from tf_distilbert.finetuning.answer_windows import AnswerWindow
-from tf_distilbert.finetuning.example import QuestionExample
+from tf_distilbert.finetuning.examples import QuestionExample
+from tf_distilbert.serving.question_answering import (
+    MAX_ANSWER_LENGTH,
+    N_BEST_SIZE,
+    best_pairs,
+)
 
-N_BEST_SIZE = 20
-MAX_ANSWER_LENGTH = 30
+_AT_ONCE = 256
+"""Windows whose starts and ends are paired together."""
 
 
 @dataclass(frozen=True)
@@ -109,23 +110,32 @@ def best_answers(
     """
     found: list[list[Candidate]] = [[] for _ in examples]
     nulls: list[Candidate | None] = [None] * len(examples)
-    for window, starts, ends in zip(windows, start_logits, end_logits, strict=True):
-        # In float64, as sums of Python's numbers.
-        starts = np.asarray(starts, np.float64)[: len(window.token_ids)]
-        ends = np.asarray(ends, np.float64)[: len(window.token_ids)]
-        example = examples[window.question]
-        if not (np.all(np.isfinite(starts)) and np.all(np.isfinite(ends))):
-            raise NotFiniteError(
-                f"question {example.id}: the model's logits are not finite; train with a lower "
-                "learning rate"
+    for begin in range(0, len(windows), _AT_ONCE):
+        some = windows[begin : begin + _AT_ONCE]
+        logits = [
+            np.stack([np.asarray(side, np.float64)[: len(window.token_ids)] for side in sides], -1)
+            for window, *sides in zip(
+                some,
+                start_logits[begin : begin + _AT_ONCE],
+                end_logits[begin : begin + _AT_ONCE],
+                strict=True,
             )
-        found[window.question] += _candidates(
-            window, starts, ends, example.context, n_best_size, max_answer_length
-        )
-        null = Candidate("", float(starts[0]), float(ends[0]))
-        best = nulls[window.question]
-        if best is None or null.score < best.score:
-            nulls[window.question] = null
+        ]
+        for window, own in zip(some, logits, strict=True):
+            example = examples[window.question]
+            if not np.all(np.isfinite(own)):
+                raise NotFiniteError(
+                    f"question {example.id}: the model's logits are not finite; train with a lower "
+                    "learning rate"
+                )
+            null = Candidate("", *own[0].tolist())
+            best = nulls[window.question]
+            if best is None or null.score < best.score:
+                nulls[window.question] = null
+        for window, candidate in _candidates(
+            examples, some, logits, n_best_size, max_answer_length
+        ):
+            found[window.question].append(candidate)
     return [
         _answer(example.id, candidates, null if null_answers else None, n_best_size, null_threshold)
         for example, candidates, null in zip(examples, found, nulls, strict=True)
@@ -133,30 +143,29 @@ def best_answers(
 
 
 def _candidates(
-    window: AnswerWindow,
-    start_logits: np.ndarray,
-    end_logits: np.ndarray,
-    context: str,
+    examples: Sequence[QuestionExample],
+    windows: Sequence[AnswerWindow],
+    logits: Sequence[np.ndarray],
     n_best_size: int,
     max_answer_length: int,
-) -> list[Candidate]:
-    starts, ends = (
-        np.argsort(-logits, kind="stable")[:n_best_size] - window.body
-        for logits in (start_logits, end_logits)
-    )
-    count = len(window.starts)
-    candidates = []
-    for first in starts:
-        if not 0 <= first < count or not window.max_context[first]:
-            continue
-        for last in ends:
-            if not first <= last < min(first + max_answer_length, count):
-                continue
-            start, end = int(window.starts[first]), int(window.ends[last])
-            logit = float(start_logits[window.body + first])
-            end_logit = float(end_logits[window.body + last])
-            candidates.append(Candidate(context[start:end], logit, end_logit, start, end))
-    return candidates
+) -> Iterator[tuple[AnswerWindow, Candidate]]:
+    """Give all pairs of all windows in their order, of each window the likeliest start first."""
+    shape = len(windows), max(len(window.token_ids) for window in windows)
+    padded = np.zeros((*shape, 2))
+    real, owned, shown = np.zeros((3, *shape), bool)
+    for i, (window, own) in enumerate(zip(windows, logits, strict=True)):
+        body = slice(window.body, window.body + len(window.starts))
+        padded[i, : len(own)], real[i, : len(own)] = own, True
+        owned[i, body], shown[i, body] = window.max_context, True
+    pairs = best_pairs(padded, real, owned, shown, n_best_size, max_answer_length)
+    starts, ends, sums = (part.numpy() for part in pairs)
+    for i, first, last in np.argwhere(np.isfinite(sums)).tolist():
+        window, context = windows[i], examples[windows[i].question].context
+        columns = starts[i, first], ends[i, last]
+        logit, end_logit = (float(logits[i][c, side]) for side, c in enumerate(columns))
+        start = int(window.starts[columns[0] - window.body])
+        end = int(window.ends[columns[1] - window.body])
+        yield window, Candidate(context[start:end], logit, end_logit, start, end)
 
 
 def _answer(

@@ -1,16 +1,25 @@
-"""Examples of texts and of labelled words as rows of token ids.
-
-Questions have a file of their own: `answer_windows`.
-"""
+"""Examples as rows of token ids; where they are text, cut as a served model cuts them."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
+import tensorflow as tf
 
-from tf_distilbert.finetuning.example import TextExample, TokenExample
-from tf_distilbert.finetuning.task_rows import IGNORED, Row, TaskRows, cut_longest_first, join
-from tf_distilbert.serving.served_model import SPECIAL_TOKENS, separators
+from tf_distilbert.errors import UserError
+from tf_distilbert.finetuning.answer_windows import AnswerWindow, cut_answer_windows
+from tf_distilbert.finetuning.examples import Example, QuestionExample, TextExample, TokenExample
+from tf_distilbert.finetuning.rows import IGNORED, Row, TaskRows
+from tf_distilbert.finetuning.tasks import Task
+from tf_distilbert.models.encoder_model import EncoderModel
+from tf_distilbert.serving.question_answering import STRIDE
+from tf_distilbert.serving.served_model import SPECIAL_TOKENS, ServedModel
+from tf_distilbert.serving.token_windows import cut_into_windows, cut_pair, pair_room
 from tf_distilbert.tokenization.tokenizer import Tokenizer
+
+_AT_ONCE = 4096
+"""Texts that are encoded together."""
 
 
 def encode_texts(
@@ -32,23 +41,23 @@ def encode_texts(
         max_length: tokens of a row, special tokens included.
         scores: whether the labels are numbers, not classes.
     """
-    number = len(examples[0].texts)
-    columns = [
-        tokenizer.tokenize([example.texts[i] for example in examples]).to_list()
-        for i in range(number)
-    ]
-    between = separators(family)
-    room = max_length - SPECIAL_TOKENS - (between if number == 2 else 0)
-    rows = []
-    for i, example in enumerate(examples):
-        texts = [column[i] for column in columns]
-        if number == 2:
-            kept = cut_longest_first([len(text) for text in texts], room)
-            first, other = (text[:size] for text, size in zip(texts, kept, strict=True))
+    served = ServedModel("sequence_classification", family, tokenizer, max_length, segments)
+    rows: list[Row] = []
+    for begin in range(0, len(examples), _AT_ONCE):
+        some = examples[begin : begin + _AT_ONCE]
+        columns = zip(*(example.texts for example in some), strict=True)
+        first, *others = (tokenizer.tokenize(column) for column in columns)
+        if others:
+            first, second = cut_pair(first, others[0], pair_room(served))
+            windows = cut_into_windows(served, second, first)
         else:
-            first, other = texts[0][:room], None
-        token_ids, second = join(tokenizer, first, other, double=between == 2)
-        rows.append(Row(token_ids, second, 0 if example.label is None else example.label))
+            windows = cut_into_windows(served, first)
+        token_ids = windows.inputs["token_ids"].numpy()
+        sizes = tf.reduce_sum(windows.inputs["padding_mask"], 1).numpy().tolist()
+        # Of a single text, there is no second one from its end on.
+        seconds = windows.body.numpy().tolist() if others else sizes
+        for example, ids, size, at in zip(some, token_ids, sizes, seconds, strict=True):
+            rows.append(Row(ids[:size], at, 0 if example.label is None else example.label))
     return TaskRows(rows, tokenizer, segments, max_length, "float32" if scores else "int32")
 
 
@@ -73,7 +82,88 @@ def encode_words(
             token_ids += pieces
             targets += [label, *[IGNORED] * (len(pieces) - 1)][: len(pieces)]
         room = max_length - SPECIAL_TOKENS
-        joined, second = join(tokenizer, token_ids[:room], None, double=False)
+        row = np.array([tokenizer.start_id, *token_ids[:room], tokenizer.end_id], np.int32)
         target = np.array([IGNORED, *targets[:room], IGNORED], np.int32)
-        rows.append(Row(joined, second, target))
+        rows.append(Row(row, len(row), target))
     return TaskRows(rows, tokenizer, segments, max_length)
+
+
+_LONGEST = {"squad": 384, "imdb": 512}
+_USUAL_LENGTH = 128
+
+
+@dataclass(frozen=True)
+class EncodedSplit:
+    """What is learnt from, or predicted.
+
+    Attributes:
+        task: with its classes.
+        examples: in the order of their file.
+        rows: one for each example; of questions one for each of their windows.
+        windows: of questions, in the order of the rows.
+    """
+
+    task: Task
+    examples: Sequence[Example]
+    rows: TaskRows
+    windows: Sequence[AnswerWindow] = ()
+
+
+def encode_split(
+    task: Task,
+    examples: Sequence[Example],
+    model: EncoderModel,
+    *,
+    teacher: EncoderModel | None = None,
+    max_length: int | None = None,
+    stride: int = STRIDE,
+) -> EncodedSplit:
+    """Encode examples for a model.
+
+    Args:
+        task: with its classes.
+        examples: of it.
+        model: whose tokenizer and family are used.
+        teacher: reads the same rows; if it tells pairs apart by segment ids, they have them.
+        max_length: tokens of a row; by default what is usual for the task, or the models'
+            positions, if those are fewer.
+        stride: of questions, from one window to the next.
+
+    Raises:
+        UserError: rows are to be longer than a model has positions.
+    """
+    readers = [model, *([teacher] if teacher else [])]
+    if max_length is None:
+        usual = _LONGEST.get(task.layout, _USUAL_LENGTH)
+        max_length = min(usual, *(reader.architecture.max_positions for reader in readers))
+    for reader in readers:
+        reader.check_length(max_length)
+    segments = any(reader.architecture.num_segments > 1 for reader in readers)
+    tokenizer, family = model.tokenizer, model.architecture.family
+    if tokenizer is None:
+        raise UserError("the model has no tokenizer; set model.tokenizer first")
+    if task.kind == "token_classification":
+        sentences = cast(Sequence[TokenExample], examples)
+        rows = encode_words(sentences, tokenizer, segments=segments, max_length=max_length)
+        return EncodedSplit(task, examples, rows)
+    if task.kind == "question_answering":
+        questions = cast(Sequence[QuestionExample], examples)
+        windows = cut_answer_windows(tokenizer, family, questions, max_length, stride)
+        rows = TaskRows([_row(window) for window in windows], tokenizer, segments, max_length)
+        return EncodedSplit(task, examples, rows, windows)
+    rows = encode_texts(
+        cast(Sequence[TextExample], examples),
+        tokenizer,
+        family=family,
+        segments=segments,
+        max_length=max_length,
+        scores=task.kind == "regression",
+    )
+    return EncodedSplit(task, examples, rows)
+
+
+def _row(window: AnswerWindow) -> Row:
+    possible = np.zeros(len(window.token_ids), bool)
+    possible[0] = True  # no answer
+    possible[window.body : window.body + len(window.starts)] = True
+    return Row(window.token_ids, window.body, (window.start, window.end), possible)

@@ -9,23 +9,24 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from tf_distilbert import runtime
 from tf_distilbert.atomic_writes import write_atomically
-from tf_distilbert.encoder_model import EncoderModel
+from tf_distilbert.backend import step
+from tf_distilbert.config.finetuning import FinetuneConfig
 from tf_distilbert.errors import UserError
-from tf_distilbert.finetuning.encoded_split import EncodedSplit, encode_split
-from tf_distilbert.finetuning.example import Example
-from tf_distilbert.finetuning.finetune_config import FinetuneConfig
+from tf_distilbert.finetuning.batches import task_batches
+from tf_distilbert.finetuning.encoding import EncodedSplit, encode_split
+from tf_distilbert.finetuning.evaluation import predict_split
+from tf_distilbert.finetuning.examples import Example
+from tf_distilbert.finetuning.splits import read_split, with_labels
 from tf_distilbert.finetuning.start_model import load_teacher, start_model
-from tf_distilbert.finetuning.task import Task, find_task, read_split, with_labels
-from tf_distilbert.finetuning.task_data import task_data
-from tf_distilbert.finetuning.task_prediction import predict_split
-from tf_distilbert.finetuning.task_trainer import TaskTrainer
-from tf_distilbert.forward_pass import forward_pass
-from tf_distilbert.job import Job
-from tf_distilbert.run_directory import SCORES_FILE
-from tf_distilbert.run_loop import train_to_the_end
-from tf_distilbert.strategy import explain_lost_workers, is_chief
+from tf_distilbert.finetuning.tasks import Task, find_task
+from tf_distilbert.finetuning.trainer import TaskTrainer
+from tf_distilbert.models.encoder_model import EncoderModel
+from tf_distilbert.runs.directory import SCORES_FILE
+from tf_distilbert.runs.job import Job
+from tf_distilbert.runs.loop import train_to_the_end
+from tf_distilbert.training import runtime
+from tf_distilbert.training.strategy import explain_lost_workers, is_chief
 
 
 @runtime.kept_precision()
@@ -55,14 +56,14 @@ def finetune(config: FinetuneConfig, console: Console | None = None) -> dict[str
         with job.strategy.scope():
             teacher = load_teacher(config.teacher, task.kind) if config.teacher else None
             model = start_model(config.model, task.kind, task.labels, config.head_dropout)
-            trainer = TaskTrainer(model, teacher, **job.splitting, **asdict(config.loss))
+            trainer = TaskTrainer(model, teacher, **job.trainer_arguments, **asdict(config.loss))
         splits = job.load(lambda _: _encode(config, task, examples, model, teacher))
         teacher = None  # the trainer may hold it in fewer bytes
         held_out = [name for name in splits if name != "train"]
-        data = task_data(trainer, splits["train"], splits[held_out[0]], config.train)
-        train_to_the_end(trainer, data, config.train, job.run, job.console)
+        batches = task_batches(trainer, splits["train"], splits[held_out[0]], config.train)
+        train_to_the_end(trainer, batches, config.train, job.run, job.console)
         job.finish(model, "finetune")
-        forward = forward_pass(model)
+        forward = step.forward_pass(model)
         scores = {
             name: _measure(forward, splits[name], config.train.validation_batch_size)
             for name in held_out

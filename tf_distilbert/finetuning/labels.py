@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from tf_distilbert.errors import UserError
-from tf_distilbert.finetuning.task_table import Task
+from tf_distilbert.finetuning.tasks import Task
 
 _NUM_LISTED = 20
 

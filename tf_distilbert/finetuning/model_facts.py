@@ -1,4 +1,4 @@
-"""Size, speed and held-out figures of models, as the retention table gives them."""
+"""Size, speed and held-out metrics of models, as the retention table gives them."""
 
 import statistics
 import time
@@ -7,16 +7,16 @@ from pathlib import Path
 
 import numpy as np
 
-from tf_distilbert.encoder_model import EncoderModel
-from tf_distilbert.forward_pass import forward_pass
-from tf_distilbert.model_folder import load_task_model
-from tf_distilbert.provenance import read_provenance
+from tf_distilbert.backend import step
+from tf_distilbert.model_files.folder import load_task_model
+from tf_distilbert.model_files.provenance import read_provenance
+from tf_distilbert.models.encoder_model import EncoderModel
 
 LENGTH = 128
 """Tokens of the text whose latency is measured."""
 
 HELD_OUT = ("mlm_loss", "mlm_accuracy", "teacher_agreement", "distillation_loss", "cosine_loss")
-"""The figures on held-out text that a table shows; see `Distiller`."""
+"""The metrics on held-out text that a table shows; see `Distiller`."""
 
 
 def measure_models(models: Mapping[str, str], rounds: int = 15) -> dict[str, dict[str, float]]:
@@ -49,7 +49,7 @@ def measure_models(models: Mapping[str, str], rounds: int = 15) -> dict[str, dic
     }
 
 
-def held_out_figures(path: str) -> dict[str, float]:
+def held_out_metrics(path: str) -> dict[str, float]:
     """Give what a model's own run measured last on held-out text.
 
     Args:
@@ -68,5 +68,5 @@ def _run_of(encoder: EncoderModel) -> Callable[[], np.ndarray]:
         "token_ids": np.full((1, length), 7, np.int32),
         "padding_mask": np.ones((1, length), bool),
     }
-    forward = forward_pass(encoder)
+    forward = step.forward_pass(encoder)
     return lambda: np.asarray(forward(inputs))

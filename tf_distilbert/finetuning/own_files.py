@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tf_distilbert.errors import UserError
-from tf_distilbert.finetuning.conll_file import CONLL_ENDINGS, read_sentences
-from tf_distilbert.finetuning.data_folder import find_only_file
-from tf_distilbert.finetuning.example import Example, TextExample, TokenExample
+from tf_distilbert.finetuning.examples import Example, TextExample, TokenExample
+from tf_distilbert.finetuning.files import find_only_file, is_text, unpacked_name
 from tf_distilbert.finetuning.labels import (
     label_number,
     label_numbers,
@@ -15,9 +14,14 @@ from tf_distilbert.finetuning.labels import (
     label_value,
     with_found_labels,
 )
-from tf_distilbert.finetuning.table_file import TABLE_ENDINGS, Table, read_table
-from tf_distilbert.finetuning.task_table import Task
-from tf_distilbert.finetuning.text_file import is_text, unpacked_name
+from tf_distilbert.finetuning.tables import (
+    CONLL_ENDINGS,
+    TABLE_ENDINGS,
+    Table,
+    read_sentences,
+    read_table,
+)
+from tf_distilbert.finetuning.tasks import Task
 
 _STEMS = {"train": ("train",), "validation": ("validation", "dev"), "test": ("test",)}
 

@@ -11,17 +11,21 @@ from typing import Any
 from rich.console import Console
 
 from tf_distilbert.atomic_writes import write_atomically
-from tf_distilbert.config import DistillConfig
+from tf_distilbert.config.finetuning import FinetuneConfig
+from tf_distilbert.config.jobs import DistillConfig
 from tf_distilbert.errors import NotFiniteError, UserError, explain_write_errors
-from tf_distilbert.finetuning.ablation import WHOLE, distil_variants
-from tf_distilbert.finetuning.data_folder import find_folder
-from tf_distilbert.finetuning.finetune_config import FinetuneConfig
-from tf_distilbert.finetuning.model_facts import held_out_figures, measure_models
-from tf_distilbert.finetuning.retention_plot import check_matplotlib, draw_retention
-from tf_distilbert.finetuning.retention_table import as_markdown, summarise
-from tf_distilbert.finetuning.task import TFDS, Task, find_task, read_split
-from tf_distilbert.finetuning.trial import Trial
-from tf_distilbert.model_folder import weights_digest, written_task
+from tf_distilbert.finetuning.files import find_folder
+from tf_distilbert.finetuning.model_facts import held_out_metrics, measure_models
+from tf_distilbert.finetuning.retention_table import (
+    as_markdown,
+    check_matplotlib,
+    draw_retention,
+    summarise,
+)
+from tf_distilbert.finetuning.splits import TFDS, read_split
+from tf_distilbert.finetuning.tasks import Task, find_task
+from tf_distilbert.finetuning.trials import WHOLE, Trial, distil_variants
+from tf_distilbert.model_files.folder import weights_digest, written_task
 
 
 @dataclass(frozen=True)
@@ -205,7 +209,7 @@ def retention(
         models |= {name: str(folder) for name, folder in variants.items()}
     scores = replace(plan, models=models).scores(console)
     facts = {
-        name: {**measured, "held_out": held_out_figures(models[name])}
+        name: {**measured, "held_out": held_out_metrics(models[name])}
         for name, measured in measure_models(models).items()
     }
     summary = summarise(scores, facts)

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from tf_distilbert.errors import UserError
-from tf_distilbert.finetuning.data_folder import find_file
-from tf_distilbert.finetuning.example import QuestionExample
-from tf_distilbert.finetuning.task_table import Task
-from tf_distilbert.finetuning.text_file import is_text, read_lines
+from tf_distilbert.finetuning.examples import QuestionExample
+from tf_distilbert.finetuning.files import find_file, is_text, read_lines
+from tf_distilbert.finetuning.tasks import Task
 
 _NUM_LISTED = 20
 

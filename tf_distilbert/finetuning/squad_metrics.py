@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 from tf_distilbert.errors import UserError
-from tf_distilbert.finetuning.example import QuestionExample
+from tf_distilbert.finetuning.examples import QuestionExample
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _WITHOUT_PUNCTUATION = str.maketrans("", "", string.punctuation)

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from tf_distilbert.encoder_model import EncoderModel
 from tf_distilbert.errors import UserError
-from tf_distilbert.model_folder import load_task_model, load_with_new_head, written_task
+from tf_distilbert.model_files.folder import load_task_model, load_with_new_head, written_task
+from tf_distilbert.models.encoder_model import EncoderModel
 
 MODEL_OF_KIND = {
     "classification": "sequence_classification",

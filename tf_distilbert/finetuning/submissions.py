@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from tf_distilbert.atomic_writes import write_atomically
-from tf_distilbert.finetuning.example import Example
-from tf_distilbert.finetuning.task_table import Task
+from tf_distilbert.finetuning.examples import Example
+from tf_distilbert.finetuning.tasks import Task
 
 _STSB_RANGE = (0.0, 5.0)
 

@@ -1,4 +1,4 @@
-"""The figures of a log by step, those of several runs together."""
+"""The metrics of a log by step, those of several runs together."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -50,7 +50,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Curve:
-    """One figure of the log, of all runs that have it.
+    """One metric of the log, of all runs that have it.
 
     Attributes:
         name: the log's.
@@ -91,7 +91,7 @@ class Curve:
 
 
 def curves_of(runs: Sequence[Run]) -> list[Curve]:
-    """Give every figure that is in a log: the known ones first, in an order that tells a story."""
+    """Give every metric that is in a log: the known ones first, in an order that tells a story."""
     reports = [report for run in runs for report in [*run.training, *run.validations]]
     found = dict.fromkeys(name for report in reports for name in _figures(report))
     names = [name for name in _TITLES if name in found]

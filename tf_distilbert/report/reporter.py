@@ -10,14 +10,12 @@ from tf_distilbert.atomic_writes import write_atomically
 from tf_distilbert.errors import UserError
 from tf_distilbert.report.curves import Curve, Line, curves_of
 from tf_distilbert.report.examples import Examples
-from tf_distilbert.report.held_out import HeldOut
-from tf_distilbert.report.layers import layer_cosines, layer_pairs
-from tf_distilbert.report.measurements import measurements_table
+from tf_distilbert.report.measurements import layer_cosines, layer_pairs, measurements_table
 from tf_distilbert.report.page import Page, Plot, check_packages, render
 from tf_distilbert.report.picture import draw_curve, draw_key
 from tf_distilbert.report.retention_section import find_retention, retention_section
 from tf_distilbert.report.run import Run, name_runs
-from tf_distilbert.report.run_models import NO_MODEL, RunModels
+from tf_distilbert.report.run_models import NO_MODEL, HeldOut, RunModels
 from tf_distilbert.report.summary import differences_table, summary_table
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tf_distilbert.errors import UserError
-from tf_distilbert.finetuning.retention_plot import retention_figure
+from tf_distilbert.finetuning.retention_table import retention_figure
 from tf_distilbert.json_file import read_json
 from tf_distilbert.report.picture import as_inline_svg, style
 from tf_distilbert.report.table import Table

@@ -6,14 +6,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tf_distilbert.config import DistillConfig, PretrainConfig
-from tf_distilbert.config_file import parse_config, read_yaml
+from tf_distilbert.config.file import parse_config, read_yaml
+from tf_distilbert.config.finetuning import FinetuneConfig
+from tf_distilbert.config.jobs import DistillConfig, PretrainConfig
 from tf_distilbert.errors import UserError
-from tf_distilbert.finetuning.finetune_config import FinetuneConfig
 from tf_distilbert.json_file import read_json
-from tf_distilbert.logs import read_log
-from tf_distilbert.provenance import read_provenance
-from tf_distilbert.run_directory import SCORES_FILE
+from tf_distilbert.model_files.provenance import read_provenance
+from tf_distilbert.runs.directory import SCORES_FILE
+from tf_distilbert.runs.logs import read_log
 
 Report = dict[str, Any]
 

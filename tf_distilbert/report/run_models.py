@@ -1,15 +1,48 @@
-"""The model of a run and what it is compared with, as far as that is there."""
+"""The model of a run, what it is compared with, and the sequences that it is compared on."""
 
 from dataclasses import dataclass, field
 
 import keras
+import tensorflow as tf
 
+from tf_distilbert.config.finetuning import FinetuneConfig
+from tf_distilbert.data.masking import TokenMasker
+from tf_distilbert.data.pipeline import evaluation_dataset
+from tf_distilbert.data.records import Records
 from tf_distilbert.errors import UserError
-from tf_distilbert.finetuning.finetune_config import FinetuneConfig
-from tf_distilbert.model_folder import load_model, load_task_model
-from tf_distilbert.report.held_out import HeldOut
+from tf_distilbert.model_files.folder import load_model, load_task_model
 from tf_distilbert.report.run import Run
-from tf_distilbert.run_data import find_data
+from tf_distilbert.runs.records import find_records
+
+_TOKENS_AT_ONCE = 4096
+_NUM_BATCHES = 8
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """What a run held out, of which the first sequences are compared on.
+
+    Attributes:
+        records: all of it.
+    """
+
+    records: Records
+
+    @property
+    def batch_size(self) -> int:
+        """Sequences at a time."""
+        return max(1, min(_TOKENS_AT_ONCE // self.records.sequence_length, len(self.records)))
+
+    @property
+    def num_sequences(self) -> int:
+        """How many sequences are compared on: the first ones."""
+        return min(len(self.records), _NUM_BATCHES * self.batch_size)
+
+    def batches(self, number: int = _NUM_BATCHES) -> tf.data.Dataset:
+        """Give the first sequences, masked as every evaluation masks them."""
+        masker = TokenMasker.for_records(self.records)
+        return evaluation_dataset(self.records, masker, self.batch_size).take(number)
+
 
 NO_MODEL = "There is no model yet: it is written when the run ends, and what needs it is left out."
 
@@ -50,19 +83,19 @@ class RunModels:
                 models.notes.append(
                     f"The teacher cannot be loaded ({error}): what needs it is left out."
                 )
-        models.find_data()
+        models.find_records()
         return models
 
-    def find_data(self) -> None:
+    def find_records(self) -> None:
         """Open what was held out, if it is still there."""
         config, folder = self.run.config, self.run.folder.absolute()
         if isinstance(config, FinetuneConfig):
             return
         beside = folder.with_name(folder.name + "-data")
-        _, records = find_data(config.data, self.model.tokenizer, beside)
+        _, records = find_records(config.data, self.model.tokenizer, beside)
         if records is None:
             self.notes.append(
-                "There is no held-out text, or it is no longer where the run had it: figures of "
+                "There is no held-out text, or it is no longer where the run had it: metrics of "
                 "quality, layers and examples are left out."
             )
         else:

@@ -60,10 +60,10 @@ def _facts(run: Run) -> dict[str, str]:
     facts["versions"] = _versions(run)
     if run.validations:
         last = run.validations[-1]
-        figures = {name: value for name, value in last.items() if isinstance(value, float)}
-        figures.pop("time", None)
-        shown = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
-        facts["last held-out figures"] = f"step {last['step']:,}: {shown}"
+        metrics = {name: value for name, value in last.items() if isinstance(value, float)}
+        metrics.pop("time", None)
+        shown = ", ".join(f"{name} {value:.4g}" for name, value in metrics.items())
+        facts["last held-out metrics"] = f"step {last['step']:,}: {shown}"
     for split, scores in run.scores.items():
         shown = ", ".join(f"{name} {value:.4g}" for name, value in scores.items())
         facts[f"scores on {split}"] = shown

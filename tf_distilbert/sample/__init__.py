@@ -1,1 +1,4 @@
-"""The sample corpus: a small English text about simple facts, made from tables in this package."""
+"""The sample corpus: a small English text about simple facts, made from tables in this package.
+
+Only text is here; the sample teacher lies in ``saved_models/``. It imports nothing but `errors`.
+"""

@@ -1,14 +1,22 @@
-"""What must be known of a model to serve it, whatever runtime computes it."""
+"""What must be known of a model to serve it, and the model as a function of named tensors."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tf_distilbert.encoder_model import EncoderModel
+import keras
+import tensorflow as tf
+
+from tf_distilbert.backend import step
 from tf_distilbert.errors import UserError
+from tf_distilbert.models.encoder_model import EncoderModel
 from tf_distilbert.tokenization.tokenizer import Tokenizer
 
 SPECIAL_TOKENS = 2
 """Tokens beside the text: its start and its end."""
+
+Run = Callable[[Mapping[str, tf.Tensor]], tf.Tensor]
+"""A model as a function of named int32 tensors; see `Service` for what it gives."""
 
 
 def separators(family: str) -> int:
@@ -21,7 +29,7 @@ class ServedModel:
     """A model's task and everything around its numbers.
 
     Attributes:
-        task: a key of `tf_distilbert.task_config.TASK_MODELS`.
+        task: a key of `tf_distilbert.model_files.task_config.TASK_MODELS`.
         family: ``bert``, ``distilbert`` or ``roberta``.
         tokenizer: makes the ids that it takes.
         max_length: the most tokens that it takes at once, start and end included.
@@ -92,3 +100,28 @@ class ServedModel:
             "labels": list(self.labels),
             "problem": self.problem,
         }
+
+
+def model_function(model: keras.Model, served: ServedModel) -> Run:
+    """Give the model as a function from token ids to its raw output.
+
+    Rows that are longer than the model takes are cut. On another backend than TensorFlow's the
+    function can be called, but not be a part of a graph.
+
+    Args:
+        model: takes a dictionary of tensors.
+        served: says which.
+
+    Returns:
+        A function of int32 [B, S] (``mask_positions``: [B, P]) by the names of
+        `ServedModel.input_names`; see `Service`.
+    """
+    most = served.max_length
+
+    def run(inputs: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        rows = {name: t[:, :most] for name, t in inputs.items() if name != "mask_positions"}
+        if "mask_positions" in inputs:
+            rows["mask_positions"] = tf.minimum(inputs["mask_positions"], most - 1)
+        return step.call_on_tensors(model, rows)
+
+    return run

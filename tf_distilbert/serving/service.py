@@ -7,14 +7,12 @@ from typing import Any, ClassVar, Self
 import tensorflow as tf
 
 from tf_distilbert.errors import UserError
-from tf_distilbert.serving.served_model import SPECIAL_TOKENS, ServedModel
+from tf_distilbert.serving.served_model import SPECIAL_TOKENS, Run, ServedModel
 
 LONG_TEXTS = ("cut", "window")
 
 WINDOWS_AT_ONCE = 16
 """How many windows go through the model together where their number has no limit."""
-
-Run = Callable[[Mapping[str, tf.Tensor]], tf.Tensor]
 
 
 class Service:

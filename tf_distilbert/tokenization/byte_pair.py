@@ -14,8 +14,7 @@ import tensorflow as tf
 import tokenizers
 from tokenizers import AddedToken, decoders, models, pre_tokenizers, processors
 
-from tf_distilbert.tokenization.text_spans import TokenSpans
-from tf_distilbert.tokenization.tokenizer import ROBERTA_TOKENS, Tokenizer
+from tf_distilbert.tokenization.tokenizer import ROBERTA_TOKENS, Tokenizer, TokenSpans
 
 
 class BytePairTokenizer(Tokenizer):

@@ -9,8 +9,13 @@ from tf_distilbert.errors import UserError
 from tf_distilbert.json_file import read_json
 from tf_distilbert.tokenization.byte_pair import BytePairTokenizer
 from tf_distilbert.tokenization.japanese import DICTIONARIES, JapaneseTokenizer
-from tf_distilbert.tokenization.tokenizer import BERT_TOKENS, ROBERTA_TOKENS, Tokenizer
-from tf_distilbert.tokenization.vocabulary_file import check_vocabulary, read_vocabulary
+from tf_distilbert.tokenization.tokenizer import (
+    BERT_TOKENS,
+    ROBERTA_TOKENS,
+    Tokenizer,
+    check_vocabulary,
+    read_vocabulary,
+)
 from tf_distilbert.tokenization.word_piece import WordPieceTokenizer
 
 # What `tokenizer_class` may say, without "Fast"; the last two are for any tokenizer.json.

@@ -1,15 +1,30 @@
-"""What every tokenizer here has in common, whatever way it cuts text into pieces."""
+"""What all tokenizers share: special tokens, a vocabulary, ids, and where each token stands."""
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import tensorflow as tf
 
 from tf_distilbert.errors import UserError
-from tf_distilbert.tokenization.text_spans import TokenSpans
+
+
+class TokenSpans(NamedTuple):
+    """Tokens and the pieces of text they were made of.
+
+    Attributes:
+        token_ids: ragged int32 [B, None].
+        starts: ragged int32 [B, None], a token's first character, counted from the text's
+            beginning. Characters are Unicode code points, as Python counts them.
+        ends: ragged int32 [B, None], the character after the token's last, so that the piece of
+            text is ``text[start:end]``.
+    """
+
+    token_ids: tf.RaggedTensor
+    starts: tf.RaggedTensor
+    ends: tf.RaggedTensor
 
 
 class SpecialTokens(NamedTuple):
@@ -123,3 +138,83 @@ class Tokenizer:
 def _fingerprint(vocabulary: Sequence[str], settings: Mapping[str, Any]) -> str:
     content = json.dumps([vocabulary, settings], sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(content.encode("utf-8")).hexdigest()
+
+
+def character_index(texts: tf.Tensor, rows: tf.Tensor, places: tf.Tensor) -> tf.Tensor:
+    """Give the number of the character that holds a byte, from 0.
+
+    Each byte begins a character but those that go on with one in UTF-8. If a text begins in the
+    midst of a character, that is its first one.
+
+    Args:
+        texts: string [B].
+        rows: integer [N], a text for each place.
+        places: integer [..., N], a byte of that text.
+
+    Returns:
+        int32 [..., N].
+    """
+    # Of the two highest bits a continuation has the first only.
+    return count_bytes(texts, lambda byte: (byte & 0xC0) != 0x80, rows, places)
+
+
+def count_bytes(
+    texts: tf.Tensor,
+    counts: Callable[[tf.Tensor], tf.Tensor],
+    rows: tf.Tensor,
+    places: tf.Tensor,
+) -> tf.Tensor:
+    """Count the bytes of one kind in a text, from its second byte up to and with a place.
+
+    Args:
+        texts: string [B].
+        counts: uint8 to bool: which bytes are of that kind.
+        rows: integer [N], a text for each place.
+        places: integer [..., N], a byte of that text.
+
+    Returns:
+        int32 [..., N].
+    """
+    # All texts as one: the work goes by bytes, whatever the number of texts and places.
+    text_bytes = tf.io.decode_raw(tf.strings.reduce_join(texts), tf.uint8)
+    totals = tf.cumsum(tf.cast(counts(text_bytes), tf.int32))
+    beginnings = tf.cumsum(tf.strings.length(texts), exclusive=True)
+    beginnings = tf.gather(tf.cast(beginnings, places.dtype), rows)
+    return tf.gather(totals, beginnings + places) - tf.gather(totals, beginnings)
+
+
+def read_vocabulary(path: str | Path) -> list[str]:
+    """Read a ``vocab.txt``.
+
+    Raises:
+        UserError: the file is missing, not UTF-8, or lacks one of BERT's special tokens.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(
+            f"{path}: no such vocabulary file; make one with `tf-distilbert vocab`"
+        ) from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: not UTF-8 text; a vocabulary has one token a line") from None
+    # Not splitlines(): real vocabularies hold tokens such as U+2028, which it takes for a line end.
+    tokens = text.removesuffix("\n").split("\n")
+    check_vocabulary(tokens, path)
+    return tokens
+
+
+def check_vocabulary(tokens: Sequence[str], path: Path) -> None:
+    """See that BERT's special tokens are there, once.
+
+    Raises:
+        UserError: names those that are missing or there twice, and the file.
+    """
+    missing = [token for token in BERT_TOKENS if token not in tokens]
+    if missing:
+        raise UserError(f"{path}: lacks {', '.join(missing)}; a BERT vocabulary needs them all")
+    repeated = [token for token in BERT_TOKENS if list(tokens).count(token) > 1]
+    if repeated:
+        raise UserError(f"{path}: has {repeated[0]} twice; leave the one whose id the model knows")

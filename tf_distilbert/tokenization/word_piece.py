@@ -15,11 +15,15 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_text as tf_text
 
-from tf_distilbert.tokenization.bert_characters import BertCharacters, bert_characters
-from tf_distilbert.tokenization.normalizer_model import normalizer_model
-from tf_distilbert.tokenization.text_spans import TokenSpans, character_index, count_bytes
-from tf_distilbert.tokenization.tokenizer import BERT_TOKENS, Tokenizer
-from tf_distilbert.tokenization.vocabulary_file import read_vocabulary
+from tf_distilbert.tokenization.normalizer import BertCharacters, bert_characters, normalizer_model
+from tf_distilbert.tokenization.tokenizer import (
+    BERT_TOKENS,
+    Tokenizer,
+    TokenSpans,
+    character_index,
+    count_bytes,
+    read_vocabulary,
+)
 
 _MAX_CHARACTERS = 100
 """A longer word is unknown."""

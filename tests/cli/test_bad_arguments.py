@@ -1,0 +1,98 @@
+"""The command line on bad settings and arguments: exit code 2, one line that names the fault."""
+
+import pytest
+
+import tf_distilbert
+from support import tiny
+from support.commands import left, run
+from tf_distilbert.cli.options import parse
+
+SETTINGS = {
+    "unknown key": (
+        "train.lerning_rate=1",
+        r"unknown key train\.lerning_rate; .*\.learning_rate\?",
+    ),
+    "wrong type": ("train.steps=many", r"train\.steps is 'many'; it takes a whole number or null$"),
+    "two durations": ("train.epochs=1", r"give one of .*; given: train\.steps and train\.epochs "),
+    "no assignment": ("train.steps", r"'train\.steps': an override is written key\.subkey=value$"),
+    "no YAML": ("train.steps=[", r"'train\.steps=\[': the value is not YAML$"),
+}
+
+
+@pytest.mark.parametrize(("override", "message"), SETTINGS.values(), ids=SETTINGS)
+def test_bad_settings(refused, config, tmp_path, override, message):
+    refused("distill", config, override, message=message)
+    assert left(tmp_path) == {"config.yaml"}
+
+
+def test_configurations_that_are_none(refused, tmp_path):
+    for verb in ("distill", "pretrain"):
+        refused(verb, tmp_path / "none.yaml", message=r"none\.yaml: no such configuration file$")
+        refused(verb, tmp_path, message=rf"{tmp_path}: ")
+
+
+def test_overrides_may_stand_after_a_flag(refused, config):
+    message = r"train\.steps is -1; it must be above 0$"
+    refused("distill", config, "--resume", "train.steps=-1", message=message)
+
+
+def test_overrides_may_stand_after_folders(tmp_path, monkeypatch):
+    """A folder may have a name as an override has."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a=1").mkdir()
+    models = ["--teacher", "t", "--student", "s", "--tasks", "rte", "--output", "o"]
+    options = parse(["retention", *models, "--data", "A", "a=1", "train.epochs=2", "max_length=8"])
+    assert options.data == ["A", "a=1"]
+    assert options.overrides == ["train.epochs=2", "max_length=8"]
+    options = parse(["evaluate", "--model", "m", "max_length=8", "--text", "t.txt", "doc_stride=2"])
+    assert options.text == ["t.txt"]
+    assert options.overrides == ["max_length=8", "doc_stride=2"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [(), ("distil",), ("distill",), ("fill-mask", "--model", "m"), ("vocab", "--size", "ten")],
+)
+def test_what_the_parser_refuses(capsys, arguments):
+    with pytest.raises(SystemExit) as caught:
+        run(*arguments)
+    assert caught.value.code == 2
+    assert "tf-distilbert" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_resume_and_overwrite_exclude_each_other(config, capsys):
+    with pytest.raises(SystemExit) as caught:
+        run("distill", config, "--resume", "--overwrite")
+    assert caught.value.code == 2
+    assert "not allowed with" in capsys.readouterr().err
+
+
+def test_evaluate_arguments(refused, text, teacher, tmp_path):
+    options = ("evaluate", "--model", teacher, "--text", text)
+    message = r"sequence_length: 8 is too short; give 16 or more$"
+    refused(*options, "--sequence-length", 8, message=message)
+    message = rf"{tmp_path}: cannot be written; give a file in a folder that exists$"
+    refused(*options, "--json", tmp_path, message=message)
+    other = tmp_path / "other"
+    tf_distilbert.save_model(tiny.model(num_layers=1), other)
+    words = (other / "vocab.txt").read_text()
+    (other / "vocab.txt").write_text(words.replace("paris", "london"))
+    refused(
+        *(*options, "--sequence-length", 16, "--teacher", other),
+        message=r"teacher .* and student .* have different vocabularies",
+        after_start=True,
+    )
+
+
+@pytest.mark.parametrize("batch_size", [0, -3])
+def test_evaluate_batch_size(refused, text, teacher, batch_size):
+    options = ("--model", teacher, "--text", text, "--sequence-length", 16)
+    refused("evaluate", *options, "--batch-size", batch_size, message=r"batch.size")
+
+
+def test_fill_mask_arguments(refused, teacher, capsys):
+    options = ("fill-mask", "--model", teacher)
+    refused(*options, "paris is", message=r"'paris is': has no \[MASK\] to fill")
+    refused(*options, "the [MASK]", "", message=r"'': has no \[MASK\] to fill")
+    refused(*options, "--top-k", 0, "the [MASK]", message=r"--top-k is 0; give 1 or more$")
+    assert capsys.readouterr().out == ""

@@ -1,0 +1,276 @@
+"""What two backends are to compute alike: `python backend_scenarios.py FILE` runs it all on one.
+
+Run as a program under KERAS_BACKEND=jax, with eight virtual devices; imported by the tests under
+TensorFlow. Everything follows from seeds of NumPy.
+"""
+
+import os
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+if __name__ == "__main__":
+    os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"
+    sys.path[:0] = [str(Path(__file__).parents[number]) for number in (1, 2)]
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from support import tiny
+from tf_distilbert.distillation.distiller import Distiller
+from tf_distilbert.distillation.pretrainer import MaskedLMPretrainer
+from tf_distilbert.distillation.student import build_student
+from tf_distilbert.training.optimizer import AdamW, WarmupThenDecay
+
+UPDATES = 20
+ROWS = 8
+TERMS = ("distillation", "mlm", "cosine", "mse")
+
+
+def packed_batch(seed):
+    """Two sequences a row, each with its own positions."""
+    inputs, mask_ids, mask_weights = tiny.batch(seed, rows=ROWS)
+    halves = np.repeat([[0, 1]], 8, 1).reshape(1, 16)
+    halves = np.tile(np.sort(halves, axis=1), (ROWS, 1)).astype("int32")
+    positions = np.tile(np.arange(8), (ROWS, 2)).astype("int32")
+    packed = {"sequence_ids": halves, "position_ids": positions}
+    return {**inputs, **packed}, mask_ids, mask_weights
+
+
+def stream(make_batch, number):
+    parts = [tf.data.Dataset.from_tensors(make_batch(seed)) for seed in range(number)]
+    whole = parts[0]
+    for part in parts[1:]:
+        whole = whole.concatenate(part)
+    return whole
+
+
+def rows_of(seed):
+    return tiny.batch(seed, rows=ROWS)
+
+
+def distiller(**options):
+    teacher = tiny.model(seed=1, num_layers=2)
+    student = build_student(tiny.model(seed=2, num_layers=2), num_layers=1)
+    return Distiller(teacher, student, seed=5, **options)
+
+
+def one_gradient(trainer, make_batch=rows_of):
+    """The gradient of one batch, by a step of SGD at rate 1, and the logs."""
+    trainer.compile(keras.optimizers.SGD(1.0))
+    before = tiny.weights(trainer)
+    logs = trainer.fit(stream(make_batch, 1), verbose=0).history
+    del logs["tokens_per_second"]
+    logs = {name: np.array(values) for name, values in logs.items()}
+    return logs | {"gradient": before - tiny.weights(trainer)}
+
+
+def hidden_states():
+    found = {}
+    for name, make in (("bert", tiny.model), ("roberta", tiny.roberta)):
+        model = make(seed=3, num_layers=2)
+        for kind, inputs in (("plain", rows_of(1)[0]), ("packed", packed_batch(1)[0])):
+            for i, state in enumerate(model.hidden_states(inputs)):
+                found[f"{name}_{kind}_{i}"] = np.array(state)
+            found[f"{name}_{kind}_logits"] = np.array(model(inputs))
+    return found
+
+
+def one_term(term, positions):
+    weights = {f"{name}_weight": float(name == term) for name in TERMS}
+    return one_gradient(distiller(distillation_positions=positions, **weights))
+
+
+def small_chunks():
+    """128 tokens in four chunks, the last of which is filled up."""
+    return one_gradient(distiller(chunk_size=40, mse_weight=1e-3))
+
+
+def packed():
+    return one_gradient(distiller(mse_weight=1e-3), packed_batch)
+
+
+def pretraining():
+    return one_gradient(MaskedLMPretrainer(tiny.model(seed=3, num_layers=2), seed=5))
+
+
+def in_bfloat16():
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        return one_gradient(distiller(mse_weight=1e-3))
+    finally:
+        keras.config.set_dtype_policy("float32")
+
+
+def updates(micro_batches=1, make_batch=rows_of, **compiling):
+    """The figures of each of 20 updates, of a validation, and the weights."""
+    trainer = distiller(micro_batches=micro_batches, mse_weight=1e-3)
+    # A larger epsilon, as in test_trainer: the keys' biases have no gradient but rounding.
+    schedule = WarmupThenDecay(1e-2, 3, UPDATES + 1)
+    with trainer.scope():
+        optimizer = AdamW(schedule, epsilon=1e-4, weight_decay=0.1, clip_norm=0.5)
+        trainer.compile(optimizer, **compiling)
+    found = trainer.fit(stream(make_batch, UPDATES), steps_per_epoch=1, epochs=UPDATES, verbose=0)
+    logs = {name: np.array(v) for name, v in found.history.items() if name != "tokens_per_second"}
+    figures = trainer.evaluate(stream(lambda _: rows_of(100), 1), verbose=0, return_dict=True)
+    logs |= {f"val_{name}": np.array([value]) for name, value in figures.items()}
+    return logs | {"weights": tiny.weights(trainer)}
+
+
+COMMON = {
+    "hidden_states": hidden_states,
+    "distillation_all": lambda: one_term("distillation", "all"),
+    "distillation_masked": lambda: one_term("distillation", "masked"),
+    "mlm": lambda: one_term("mlm", "all"),
+    "cosine": lambda: one_term("cosine", "all"),
+    "mse_all": lambda: one_term("mse", "all"),
+    "mse_masked": lambda: one_term("mse", "masked"),
+    "small_chunks": small_chunks,
+    "packed": packed,
+    "pretraining": pretraining,
+    "bfloat16": in_bfloat16,
+    "updates": updates,
+}
+"""Computed on both backends under the same name."""
+
+
+def on_devices(number, **options):
+    from keras.distribution import DataParallel, list_devices
+
+    with DataParallel(devices=list_devices()[:number], auto_shard_dataset=False).scope():
+        return updates(**options)
+
+
+def skipped_on_devices():
+    """One bad row, on the last of eight devices."""
+
+    def make_batch(seed):
+        inputs, mask_ids, mask_weights = rows_of(seed)
+        positions = np.tile(np.arange(16, dtype="int32"), (ROWS, 1))
+        positions[-1, 0] = 20 if seed == 3 else 0
+        return {**inputs, "position_ids": positions}, mask_ids, mask_weights
+
+    from keras.distribution import DataParallel
+
+    with DataParallel(auto_shard_dataset=False).scope():
+        model = tiny.model(num_layers=1)
+        table = np.array(model.encoder.position_table.value)
+        table[20] = np.nan
+        model.encoder.position_table.assign(table)
+        trainer = MaskedLMPretrainer(model, seed=1)
+        trainer.compile(AdamW(1e-2, clip_norm=0.5))
+        weights, logs = [], []
+        for seed in range(6):
+            history = trainer.fit(stream(lambda _, s=seed: make_batch(s), 1), verbose=0).history
+            logs.append([history["skipped_updates"][0], history["skipped_in_a_row"][0]])
+            weights.append(tiny.weights(trainer))
+    weights = np.nan_to_num(weights)
+    moved = [np.abs(b - a).max() for a, b in pairwise(weights)]
+    return {"skipped": np.array(logs), "moved": np.array(moved)}
+
+
+def dropped(seed, devices):
+    """What a model with dropout learns in three steps on some devices."""
+    from keras.distribution import DataParallel, list_devices
+
+    with DataParallel(devices=list_devices()[:devices], auto_shard_dataset=False).scope():
+        model = tiny.model(seed=3, num_layers=1, dropout=0.3, attention_dropout=0.2)
+        trainer = MaskedLMPretrainer(model, seed=seed)
+        trainer.compile(keras.optimizers.SGD(0.1))
+        # Twice the same row: only dropout can tell replicas apart.
+        trainer.fit(stream(lambda _: rows_of(0), 3), verbose=0)
+    return {"weights": tiny.weights(trainer)}
+
+
+def compilations():
+    """How often a step is compiled for two shapes that come again, and what becomes of buffers."""
+    import jax
+
+    trainer = distiller()
+    trainer.compile(AdamW(1e-3))
+    compiled = []
+    jit = jax.jit
+
+    def noting(function, **options):
+        result = jit(function, **options)
+        compiled.append(result)
+        return result
+
+    jax.jit = noting
+    try:
+        trainer.make_train_function()
+    finally:
+        jax.jit = jit
+    [step] = compiled
+    for rows in (8, 8, 4, 8, 4):
+        trainer.fit(stream(lambda _, r=rows: tiny.batch(0, rows=r), 2), verbose=0)
+    number = step._cache_size()
+    state = trainer._get_jax_state(
+        trainable_variables=True,
+        non_trainable_variables=True,
+        optimizer_variables=True,
+        metrics_variables=True,
+    )
+    trainer.train_function(state, iter([rows_of(0)]))
+    weights_and_moments = [*state[0], *state[2]]
+    return {
+        "compilations": np.array([number]),
+        "donated": np.array([array.is_deleted() for array in weights_and_moments]),
+    }
+
+
+def fused():
+    """The path that a GPU takes, computed by plain XLA here."""
+    from tf_distilbert.backend import kernels
+
+    inputs = packed_batch(1)[0]
+    model = tiny.model(seed=3, num_layers=2)
+    plain = [np.asarray(state) for state in model.hidden_states(inputs)]
+    original, kernels.has_fused_attention = kernels.has_fused_attention, lambda dtype: True
+    try:
+        found = [np.asarray(state) for state in model.hidden_states(inputs)]
+    finally:
+        kernels.has_fused_attention = original
+    real = inputs["padding_mask"]
+    return {"plain": np.stack(plain)[:, real], "fused": np.stack(found)[:, real]}
+
+
+def whole_chunks():
+    """The vocabulary's terms as a GPU computes them: not a few tokens at a time."""
+    from tf_distilbert.backend import devices
+
+    original, devices.is_processor = devices.is_processor, lambda: False
+    try:
+        return small_chunks()
+    finally:
+        devices.is_processor = original
+
+
+JAX_ALONE = {
+    "micro_batches_4": lambda: updates(4),
+    "devices_1": lambda: on_devices(1),
+    "devices_8": lambda: on_devices(8),
+    "devices_4_by_2": lambda: on_devices(4, micro_batches=2),
+    "skipped": skipped_on_devices,
+    "dropped": lambda: dropped(1, 2),
+    "dropped_again": lambda: dropped(1, 2),
+    "dropped_otherwise": lambda: dropped(2, 2),
+    "compilations": compilations,
+    "fused": fused,
+    "whole_chunks": whole_chunks,
+}
+"""Compared with what is above, or with each other."""
+
+
+def main(path):
+    results = {}
+    for name, scenario in (COMMON | JAX_ALONE).items():
+        keras.utils.set_random_seed(1)
+        found = scenario()
+        results |= {f"{name}/{key}": value for key, value in found.items()}
+    np.savez(path, **results)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,1 @@
+"""The backend that is JAX; see `tf_distilbert.backend`."""

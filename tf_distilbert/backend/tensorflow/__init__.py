@@ -1,0 +1,1 @@
+"""The backend that is TensorFlow; see `tf_distilbert.backend`."""

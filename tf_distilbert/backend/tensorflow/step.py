@@ -1,0 +1,264 @@
+"""How a step runs on TensorFlow: a tape for gradients, `tf.distribute` for replicas, loops.
+
+A strategy runs the same step on several replicas, each with its rows of the global batch. All that
+they exchange goes through `sum_over_replicas`.
+
+Keras's own functions for `fit` fail under `MultiWorkerMirroredStrategy` (they take means of scalars
+along their first axis), and its loop over several steps fails under every strategy with more than
+one replica; `_on_every_replica` takes their place.
+"""
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from typing import Any
+
+import keras
+import tensorflow as tf
+from keras import KerasTensor as Tensor
+from keras import ops, tree
+
+
+class StepModel(keras.Model):
+    """A `keras.Model` whose `train_step` and `test_step` run on every replica.
+
+    A subclass defines both: from a replica's part of a batch to metrics that all replicas have
+    alike. It is made, compiled and used within the scope of its strategy.
+    """
+
+    train_function: Any
+    test_function: Any
+
+    @property
+    def strategy(self) -> tf.distribute.Strategy:
+        """Whose replicas the steps run on."""
+        return self.distribute_strategy
+
+    @property
+    def frozen_variables(self) -> list[keras.Variable]:
+        """What the steps read and never change, beside the model's own variables."""
+        return []
+
+    def scope(self) -> AbstractContextManager:
+        """What variables of this model are to be made within."""
+        return self.strategy.scope()
+
+    def compile(self, optimizer: keras.optimizers.Optimizer, **kwargs: Any) -> None:
+        """Set optimizer and compilation, as in Keras."""
+        # No variable of Keras's: those belong to the model, and go into its checkpoints.
+        aggregation = tf.VariableAggregation.ONLY_FIRST_REPLICA
+        self._stop_requests = tf.Variable(0.0, trainable=False, aggregation=aggregation)
+        super().compile(optimizer=optimizer, **kwargs)
+
+    def settle(self) -> None:
+        """See that the variables hold what the last step made; here they always do."""
+
+    def request_stop(self) -> None:
+        """Ask all workers to stop: from the next step on, `stop_request` adds up to above 0."""
+        self._stop_requests.assign_add(1.0)
+
+    def stop_request(self) -> Tensor:
+        """Tell, within a step, whether this replica's worker was asked to stop: float32 scalar."""
+        return tf.convert_to_tensor(self._stop_requests)
+
+    def make_train_function(self, force: bool = False) -> None:
+        """Make what `fit` calls with an iterator over batches."""
+        if self.train_function is None or force:
+            self.train_function = self._of_iterator(self.train_step)
+
+    def make_test_function(self, force: bool = False) -> None:
+        """Make what `evaluate` calls with an iterator over batches."""
+        if self.test_function is None or force:
+            self.test_function = self._of_iterator(self.test_step)
+
+    def gradients(
+        self, function: Callable[..., tuple[Tensor, Any]]
+    ) -> Callable[..., tuple[Any, list[Tensor]]]:
+        """Make a function of a loss and more into one of more and the loss's gradients.
+
+        Args:
+            function: computes a scalar from the trainable variables, and anything else.
+
+        Returns:
+            The function, which gives anything else, and the gradient of each variable.
+        """
+        variables = [variable.value for variable in self.trainable_variables]
+
+        def with_gradients(*arguments: Any) -> tuple[Any, list[Tensor]]:
+            # Only the student's variables are watched: the teacher leaves no trace on the tape.
+            with tf.GradientTape(watch_accessed_variables=False) as tape:
+                tape.watch(variables)
+                loss, results = function(*arguments)
+            gradients = tape.gradient(
+                loss, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO
+            )
+            return results, [tf.convert_to_tensor(gradient) for gradient in gradients]
+
+        if self.jit_compile and num_replicas() > 1 and not self.run_eagerly:
+            # What replicas exchange cannot be compiled; what each computes alone can.
+            return tf.function(with_gradients, jit_compile=True, autograph=False)
+        return with_gradients
+
+    def _of_iterator(self, step: Callable[[Any], dict[str, Tensor]]) -> Callable:
+        """Give the function that takes batches from an iterator and runs a step on each.
+
+        It raises StopIteration or tf.errors.OutOfRangeError at the end of the data.
+        """
+        on_every_replica, times = self._on_every_replica(step), self.steps_per_execution
+
+        def of_iterator(iterator: Any) -> dict[str, Tensor]:
+            def once_more(i: Tensor) -> tuple[Tensor]:
+                on_every_replica(next(iterator))
+                return (i + 1,)
+
+            if times > 1:
+                tf.while_loop(lambda i: i < times - 1, once_more, (0,))
+            return on_every_replica(next(iterator))
+
+        if self.run_eagerly:
+            return of_iterator
+        compiled = tf.function(of_iterator, reduce_retracing=True, autograph=False)
+        iterators = (tf.data.Iterator, tf.distribute.DistributedIterator)
+
+        def function(iterator: Any) -> dict[str, Tensor]:
+            # `train_on_batch` comes with a Python generator.
+            return (compiled if isinstance(iterator, iterators) else of_iterator)(iterator)
+
+        return function
+
+    def _on_every_replica(self, step: Callable[[Any], dict[str, Tensor]]) -> Callable:
+        strategy = self.strategy
+
+        def on_every_replica(batch: Any) -> dict[str, Tensor]:
+            metrics = strategy.run(step, args=(batch,))
+            return tree.map_structure(lambda v: strategy.experimental_local_results(v)[0], metrics)
+
+        if self.run_eagerly:
+            return on_every_replica
+        # Of several replicas each compiles its own parts, see `gradients`.
+        alone = strategy.num_replicas_in_sync == 1
+        return tf.function(
+            on_every_replica,
+            reduce_retracing=True,
+            autograph=False,
+            jit_compile=self.jit_compile if alone else None,
+        )
+
+    def _maybe_symbolic_build(self, *_: object, **__: object) -> None:
+        """Keep Keras from tracing a step only to create weights, which are all there.
+
+        Under several workers its way of doing so fails.
+        """
+
+
+def num_replicas() -> int:
+    """Count the replicas of all workers that this step runs on."""
+    return tf.distribute.get_replica_context().num_replicas_in_sync
+
+
+def sum_over_replicas(values: Any) -> Any:
+    """Add up tensors over all replicas of all workers: one all-reduce.
+
+    Args:
+        values: a structure of tensors, the same on every replica.
+
+    Returns:
+        The same structure with the sums; every replica has the same bits.
+    """
+    if num_replicas() == 1:
+        return values
+    # The sum is made where the values are; those that no device has computed yet get one here.
+    values = tree.map_structure(tf.identity, values)
+    return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, values)
+
+
+def as_replicas_own(gradients: list[Tensor]) -> list[Tensor]:
+    """Prepare gradients that are summed already for an optimizer of Keras, which sums them again.
+
+    It does so over all replicas, and cannot leave it.
+    """
+    return gradients if num_replicas() == 1 else [g / num_replicas() for g in gradients]
+
+
+def replica_seed(seed: int, step: Tensor) -> Tensor:
+    """Make a seed for a step of this replica: int32 [2]."""
+    number = tf.distribute.get_replica_context().replica_id_in_sync_group
+    return fold_in(fold_in([seed, 0], tf.convert_to_tensor(step)), number)
+
+
+def fold_in(seed: Tensor, number: Tensor | int) -> Tensor:
+    """Make another seed from a seed and a number."""
+    return tf.random.experimental.stateless_fold_in(seed, number)
+
+
+def sum_of_calls(function: Callable[[Tensor], Any], times: int, zeros: Any) -> Any:
+    """Add up what a function gives for 0, 1, ..., `times` - 1, called one after the other.
+
+    Args:
+        function: from an int32 scalar to a structure of tensors.
+        times: how often.
+        zeros: of that structure.
+    """
+
+    def add(i: Tensor, sums: Any) -> tuple:
+        return i + 1, tree.map_structure(tf.add, sums, function(i))
+
+    # Or it would begin a call before the last one is done, and hold the activations of several.
+    return tf.while_loop(lambda i, _: i < times, add, (0, zeros), parallel_iterations=1)[1]
+
+
+def check_divisible(number: Tensor, divisor: int, message: str) -> None:
+    """See, when the step runs, that a number that was not known before is a multiple.
+
+    Raises:
+        tf.errors.InvalidArgumentError: it is not.
+    """
+    tf.debugging.assert_equal(ops.mod(number, divisor), 0, message)
+
+
+def repeat(times: int | Tensor, function: Callable, state: Callable[[bool], tuple]) -> tuple:
+    """Apply a function of (i, state) for i from 0, one call after the other.
+
+    Args:
+        times: how often; a tensor where that is not known yet.
+        function: from a number and a state to the next state.
+        state: gives the first state. It is told whether what is only added to must be zeros there,
+            or may be None: the loop itself holds two copies more than calls in a row.
+
+    Returns:
+        The last state.
+    """
+    if not isinstance(times, int):
+        return tf.while_loop(
+            lambda i, _: i < times,
+            lambda i, state: (i + 1, function(i, state)),
+            (0, state(True)),
+            parallel_iterations=1,
+        )[1]
+    values = state(times == 0)
+    for i in range(times):
+        with tf.control_dependencies([t for t in tree.flatten(values) if t is not None]):
+            values = function(tf.constant(i), values)
+    return values
+
+
+def forward_pass(model: keras.Model) -> Callable[[Mapping[str, Any]], Tensor]:
+    """Make a compiled function from a model's inputs to its output, without dropout.
+
+    Keras's `predict` hands each device of a strategy a share of a batch, which is right for
+    training; this is for any number of examples. It computes with the weights that the model has
+    whenever it is called, in this process alone, on one device.
+
+    Args:
+        model: of any strategy, or of none.
+
+    Returns:
+        The function. All workers may call it, or any of them.
+    """
+    return tf.function(
+        lambda inputs: model(inputs, training=False), reduce_retracing=True, autograph=False
+    )
+
+
+def call_on_tensors(model: keras.Model, inputs: Mapping[str, tf.Tensor]) -> tf.Tensor:
+    """Call a model from TensorFlow: its tensors in, float32 out; may be a part of a graph."""
+    return tf.cast(model(inputs), tf.float32)

@@ -1,0 +1,6 @@
+"""The command line: which words it takes (`options`), and one function a verb (`verbs`).
+
+A verb reads its options, calls one function of the packages below and prints what it gives. No
+model, no training and no file format belongs here. It may import every other package, each when
+its verb runs, so that ``--help`` costs no TensorFlow; nothing imports it.
+"""

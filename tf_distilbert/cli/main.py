@@ -1,0 +1,52 @@
+"""The command line: run a verb, say in one line what went wrong."""
+
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+
+from tf_distilbert.cli.options import parse
+from tf_distilbert.cli.verbs import VERBS
+from tf_distilbert.errors import Interrupted, UserError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run ``tf-distilbert``.
+
+    Args:
+        arguments: what follows the program's name; ``sys.argv`` by default.
+
+    Returns:
+        The exit code: 0; 2 for what the user can mend; 128 and the signal's number for a run that
+        was stopped by one, 130 for Ctrl-C; of ``launch`` that of its workers.
+    """
+    options = parse(arguments)
+    try:
+        return VERBS[options.verb](options) or 0
+    except UserError as error:
+        if options.debug:
+            raise
+        print(f"tf-distilbert: {error}", file=sys.stderr)
+        return 2
+    except Interrupted as stopped:
+        how = _how_to_go_on(arguments, options.verb)
+        print(f"tf-distilbert: {stopped}; {how}", file=sys.stderr)
+        return 128 + stopped.signal
+    except KeyboardInterrupt:
+        if options.debug:
+            raise
+        print("tf-distilbert: stopped", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # whoever reads has enough, as in `... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def _how_to_go_on(arguments: Sequence[str] | None, verb: str) -> str:
+    if os.environ.get("TF_CONFIG"):
+        return "start all workers again with --resume"
+    words = sys.argv[1:] if arguments is None else arguments
+    again = [word for word in words if word not in ("--overwrite", "--resume")]
+    # Of many runs, those that are finished are kept and the others go on by themselves.
+    resume = [] if verb == "retention" else ["--resume"]
+    return f"go on with: {shlex.join(['tf-distilbert', *again, *resume])}"

@@ -1,0 +1,236 @@
+"""The distiller: a teacher and a student in one `keras.Model`, trained with the triple loss.
+
+    loss =  distillation_weight · KL(teacher ‖ student) at temperature T, times T²
+          + mlm_weight          · cross-entropy with the masked words
+          + cosine_weight       · (1 - cos) of the last hidden states
+          + mse_weight          · squared distance of the logits
+
+each a mean over the tokens of the whole batch. A term of weight 0 is not computed.
+
+Left out on purpose: losses between inner layers, and causal language models.
+
+Dimensions: B batch, S sequence, P prediction slots, N = B·S or B·P rows, D hidden, V vocabulary.
+
+Source: Sanh et al. 2019, section 2; the weights 5/2/1 and T = 2 are the authors' (their issue
+thread 2013), the paper does not print them.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from keras import KerasTensor as Tensor
+from keras import Model, Variable, ops
+
+from tf_distilbert.errors import UserError
+from tf_distilbert.losses.per_token import cosine_loss, masked_mean
+from tf_distilbert.losses.vocabulary import CHUNK_SIZE, Projection, TokenWeights, vocabulary_loss
+from tf_distilbert.models.masked_language_model import MaskedLanguageModel, gather_positions
+from tf_distilbert.training.trainer import Batch, MaskedMeanTrainer
+
+POSITIONS = ("all", "masked")
+
+
+class Distiller(MaskedMeanTrainer):
+    """Trains a student to predict what its teacher predicts.
+
+    The teacher runs once a step without dropout and without gradient; it is no part of the
+    distiller's weights and of no checkpoint. If it computes in bfloat16, a copy of it whose weights
+    are bfloat16, too, takes its place (`EncoderModel.cast_copy`). The student runs
+    once.
+
+    Args:
+        teacher: with a trained masked-LM head, and the student's vocabulary; one of `load_model`,
+            or keras-nlp's ``BertMaskedLM``, ``DistilBertMaskedLM`` or ``RobertaMaskedLM``.
+        student: what is trained, in place; see `build_student`. It may be one of keras-nlp's, too.
+        temperature: T > 0 of the distillation term.
+        distillation_weight, mlm_weight, cosine_weight, mse_weight: of the four terms, >= 0.
+        distillation_positions: ``all`` compares the predictions at every real token, as the
+            reference does; ``masked`` only at the masked ones (faster: no other logits are made).
+        chunk_size: tokens whose logits are in memory at a time; see `vocabulary_loss`.
+        micro_batches: into how many parts a batch is split; see `MaskedMeanTrainer`.
+        **kwargs: `seed` (of dropout) and `name`; see there.
+
+    Raises:
+        UserError: a weight or the temperature is out of range; one of the models is no masked
+            language model; teacher and student differ in vocabulary, or in hidden size while the
+            cosine term is on.
+
+    Batches are those of `masked_lm_dataset`. The logs of `fit` and `evaluate` have ``loss`` and
+    each term without its weight, a mean a token: ``distillation_loss`` and ``mlm_loss`` in nats,
+    ``cosine_loss`` from 0 to 2, ``mse_loss``; and at the masked tokens ``mlm_accuracy`` and
+    ``teacher_agreement``, shares of top-1 answers. Those of `fit` have ``gradient_norm``,
+    ``tokens_per_second`` and ``skipped_updates`` (that were not finite), too.
+
+    Source: Sanh et al. 2019, section 2.
+
+    Example:
+        >>> distiller = Distiller(teacher, build_student(teacher))
+        >>> distiller.compile(tf_distilbert.AdamW(5e-4, clip_norm=5.0))
+        >>> distiller.fit(dataset, validation_data=held_out)
+    """
+
+    def __init__(
+        self,
+        teacher: Model,
+        student: Model,
+        temperature: float = 2.0,
+        distillation_weight: float = 5.0,
+        mlm_weight: float = 2.0,
+        cosine_weight: float = 1.0,
+        mse_weight: float = 0.0,
+        distillation_positions: str = "all",
+        chunk_size: int = CHUNK_SIZE,
+        micro_batches: int = 1,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(micro_batches=micro_batches, **kwargs)
+        weights = {
+            "distillation_loss": distillation_weight,
+            "mlm_loss": mlm_weight,
+            "cosine_loss": cosine_weight,
+            "mse_loss": mse_weight,
+        }
+        _check_numbers(weights, temperature, distillation_positions, chunk_size)
+        teacher, student = _as_model(teacher), _as_model(student)
+        _check_pair(teacher, student, weights)
+        self.student = student
+        if isinstance(teacher, MaskedLanguageModel):
+            teacher = teacher.cast_copy(teacher.compute_dtype)
+        # A closure: as an attribute, or behind a property, Keras would save the teacher too.
+        self._teacher = lambda: teacher
+        self.temperature, self.chunk_size = temperature, chunk_size
+        self.loss_weights = {name: weight for name, weight in weights.items() if weight}
+        # The logits of all positions are made only for a term that compares them.
+        compares = {"distillation_loss", "mse_loss"} & self.loss_weights.keys()
+        self._compares_all = distillation_positions == "all" and bool(compares)
+        compared = "tokens" if self._compares_all else "predictions"
+        token_counts = {
+            "distillation_loss": compared,
+            "mlm_loss": "predictions",
+            "cosine_loss": "tokens",
+            "mse_loss": compared,
+        }
+        measures = {"mlm_accuracy": "predictions", "teacher_agreement": "predictions"}
+        self.token_counts = {name: token_counts[name] for name in self.loss_weights} | measures
+        self.built = True
+
+    @property
+    def frozen_variables(self) -> list[Variable]:
+        """The teacher's."""
+        return self._teacher().variables
+
+    def call(self, inputs: Mapping[str, Tensor], training: bool = False) -> Tensor:
+        """Give the student's logits; see `MaskedLanguageModel`."""
+        return self.student(inputs, training=training)
+
+    def loss_and_metrics(
+        self, batch: Batch, token_weights: Mapping[str, Tensor], training: bool
+    ) -> tuple[Tensor, dict[str, tuple[Tensor, Tensor]]]:
+        """Compute every term and measure; see `MaskedMeanTrainer.loss_and_metrics`."""
+        inputs = batch[0]
+        teacher_hidden = ops.stop_gradient(self._teacher().hidden_states(inputs)[-1])
+        student_hidden = self.student.hidden_states(inputs, training=training)[-1]
+        rows, token_ids, compared, predicted = self._compared(batch)
+        masks = {"distillation_loss": compared, "mlm_loss": predicted, "mse_loss": compared}
+        weights = [
+            token_weights[name] * ops.cast(mask, "float32") if name in token_weights else None
+            for name, mask in masks.items()
+        ]
+        loss, values = vocabulary_loss(
+            _projection(self.student, rows(student_hidden), training),
+            _projection(self._teacher(), rows(teacher_hidden), training),
+            token_ids,
+            TokenWeights(*weights),
+            self.temperature,
+            self.chunk_size,
+            with_gradient=training and bool(masks.keys() & token_weights.keys()),
+        )
+        metrics = {
+            name: (values[name], mask) for name, mask in masks.items() if name in token_weights
+        }
+        metrics["mlm_accuracy"] = values["token_is_top"], predicted
+        metrics["teacher_agreement"] = values["tops_agree"], predicted
+        if "cosine_loss" in token_weights:
+            distances = ops.ravel(cosine_loss(student_hidden, teacher_hidden))
+            real = ops.ravel(inputs["padding_mask"])
+            metrics["cosine_loss"] = distances, real
+            loss += token_weights["cosine_loss"] * masked_mean(distances, real, count=1.0)
+        return loss, metrics
+
+    def _compared(self, batch: Batch) -> tuple[Callable[[Tensor], Tensor], Tensor, Tensor, Tensor]:
+        """Say at which tokens predictions are made.
+
+        Returns:
+            What picks their rows of hidden states, [B, S, D] to [N, D]; and [N] each: the original
+            token, whether both models are compared there, whether the word is to be predicted.
+        """
+        inputs, mask_ids, mask_weights = batch
+        mask_ids, in_use = ops.cast(mask_ids, "int32"), ops.cast(mask_weights, "bool")
+        positions, real = inputs["mask_positions"], ops.cast(inputs["padding_mask"], "bool")
+        if not self._compares_all:
+            predicted = ops.ravel(in_use)
+            rows = partial(gather_positions, positions=positions)
+            return rows, ops.ravel(mask_ids), predicted, predicted
+        # One row a token serves both terms: what is in the slots is written where they point to.
+        # Slots that are not in use point to a row's first token, and add 0 there.
+        slots = ops.stack([mask_ids * ops.cast(in_use, "int32"), ops.cast(in_use, "int32")], -1)
+        num_sequences, length = ops.shape(real)
+        first = ops.arange(num_sequences, dtype="int32")[:, None] * length
+        places = ops.reshape(ops.cast(positions, "int32") + first, (-1, 1))
+        by_token = ops.scatter(places, ops.reshape(slots, (-1, 2)), (ops.size(real), 2))
+        return _flatten, by_token[:, 0], ops.ravel(real), ops.cast(by_token[:, 1], "bool")
+
+
+def _as_model(model: Model) -> Model:
+    """Take a model of keras-nlp's as one of ours; what is one already needs no TensorFlow."""
+    if isinstance(model, MaskedLanguageModel):
+        return model
+    from tf_distilbert.model_files.keras_nlp_models import as_model
+
+    return as_model(model)
+
+
+def _flatten(hidden: Tensor) -> Tensor:
+    return ops.reshape(hidden, (-1, hidden.shape[-1]))
+
+
+def _projection(model: MaskedLanguageModel, hidden: Tensor, training: bool) -> Projection:
+    projection = model.projection(hidden)
+    if training:
+        return projection
+    # In bfloat16 many logits are equal, and a tie counts as a hit.
+    return projection._replace(hidden=ops.cast(projection.hidden, "float32"))
+
+
+def _check_numbers(
+    weights: Mapping[str, float], temperature: float, positions: str, chunk_size: int
+) -> None:
+    if not isinstance(chunk_size, int) or chunk_size < 1:
+        raise UserError(f"chunk_size is {chunk_size!r}; it must be a whole number above 0")
+    if temperature <= 0:
+        raise UserError(f"temperature is {temperature}; it must be above 0")
+    negative = [name for name, weight in weights.items() if weight < 0]
+    if negative:
+        raise UserError(f"the weight of {negative[0]} is {weights[negative[0]]}; use 0 or more")
+    if not any(weights.values()):
+        raise UserError("all loss weights are 0; there is nothing to learn")
+    if positions not in POSITIONS:
+        raise UserError(f"distillation_positions {positions!r}: use {' or '.join(POSITIONS)}")
+
+
+def _check_pair(
+    teacher: MaskedLanguageModel, student: MaskedLanguageModel, weights: Mapping[str, float]
+) -> None:
+    ours, theirs = student.architecture, teacher.architecture
+    tokenizers = [model.tokenizer for model in (teacher, student) if model.tokenizer]
+    if ours.vocabulary_size != theirs.vocabulary_size or len({t.sha256 for t in tokenizers}) > 1:
+        raise UserError(
+            f"teacher ({theirs.vocabulary_size} tokens) and student ({ours.vocabulary_size}) have "
+            "different vocabularies or tokenizers; their predictions cannot be compared"
+        )
+    if weights["cosine_loss"] and ours.hidden_size != theirs.hidden_size:
+        raise UserError(
+            f"teacher and student have hidden sizes {theirs.hidden_size} and {ours.hidden_size}; "
+            "the cosine term compares hidden states: set cosine_weight to 0 or use equal sizes"
+        )

@@ -1,0 +1,135 @@
+"""How good is a masked language model on text it has not seen, and how close to its teacher?"""
+
+import math
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+from tf_distilbert.data.masking import TokenMasker
+from tf_distilbert.data.pipeline import evaluation_dataset, reveal_user_errors
+from tf_distilbert.data.prepare import prepare
+from tf_distilbert.distillation.distiller import Distiller
+from tf_distilbert.distillation.pretrainer import MaskedLMPretrainer
+from tf_distilbert.errors import UserError
+from tf_distilbert.model_files.keras_nlp_models import as_model
+from tf_distilbert.models.masked_language_model import MaskedLanguageModel
+from tf_distilbert.training.trainer import MaskedMeanTrainer
+
+
+def evaluate(
+    model: keras.Model,
+    text: str | Sequence[str],
+    teacher: keras.Model | None = None,
+    *,
+    sequence_length: int = 128,
+    batch_size: int = 32,
+    seed: int = 0,
+) -> dict[str, float]:
+    """Measure masked-word prediction on held-out text: 15 % masked, 80/10/10, uniformly chosen.
+
+    The masks depend on the seed and the text alone: model and teacher see the same, every time.
+
+    Args:
+        model: the student, or any masked language model (one of `load_model` or keras-nlp's).
+        text: one or several files, globs, ``tfds:NAME`` or ``sample:validation``.
+        teacher: with the model's vocabulary; adds the metrics that compare the two.
+        sequence_length: tokens in a sequence, at most the models' positions.
+        batch_size: sequences at a time; has no influence on the metrics.
+        seed: of the masks.
+
+    Returns:
+        ``loss`` (nats a masked token), ``perplexity``, ``accuracy`` (top-1); ``predictions``,
+        ``sequences`` and ``invalid_lines`` (not UTF-8, skipped) as counts. With a teacher also
+        ``teacher_loss``, ``teacher_perplexity``, ``teacher_accuracy``; ``kl_divergence`` (teacher
+        from student, T = 1, nats) and ``agreement`` (top-1) at masked tokens; ``cosine`` of the
+        last hidden states over all real tokens (left out if hidden sizes differ); and
+        ``retention``, student's accuracy by teacher's.
+
+    Raises:
+        UserError: text at fault, sequences longer than the positions, vocabularies that differ.
+    """
+    model, teacher = as_model(model), teacher and as_model(teacher)
+    for checked in filter(None, (model, teacher)):
+        checked.check_length(sequence_length)
+    if batch_size < 1:
+        raise UserError(f"batch_size is {batch_size}; give 1 or more")
+    if teacher is not None:
+        _compare(model, teacher)  # refuses two that do not fit, before any text is read
+    with tempfile.TemporaryDirectory() as folder:
+        records = prepare(
+            text,
+            model.tokenizer,
+            Path(folder) / "records",
+            sequence_length=sequence_length,
+            progress=False,
+        )
+        masker = TokenMasker.for_records(records, seed=seed)
+        batches = evaluation_dataset(records, masker, min(batch_size, len(records)))
+        predictions = sum(float(weights.numpy().sum()) for _, _, weights in batches)
+        counts = {
+            "predictions": int(predictions),
+            "sequences": len(records),
+            "invalid_lines": records.manifest["num_invalid_lines"],
+        }
+        return measure(model, teacher, batches) | counts
+
+
+def measure(
+    model: MaskedLanguageModel, teacher: MaskedLanguageModel | None, batches: tf.data.Dataset
+) -> dict[str, float]:
+    """Measure a model on masked batches, beside its teacher if there is one.
+
+    Args:
+        model, teacher: with one vocabulary.
+        batches: see `evaluation_dataset`.
+
+    Returns:
+        What `evaluate` gives, but for the counts.
+
+    Raises:
+        UserError: vocabularies that differ.
+    """
+    if teacher is None:
+        return _own_metrics(_run(MaskedLMPretrainer(model), batches))
+    metrics = _run(_compare(model, teacher), batches)
+    own, theirs = _own_metrics(metrics), _own_metrics(_run(MaskedLMPretrainer(teacher), batches))
+    comparison = {
+        "kl_divergence": max(metrics["distillation_loss"], 0.0),  # rounding can make it -1e-9
+        "agreement": metrics["teacher_agreement"],
+    }
+    if "cosine_loss" in metrics:
+        comparison["cosine"] = 1.0 - metrics["cosine_loss"]
+    if theirs["accuracy"]:
+        comparison["retention"] = own["accuracy"] / theirs["accuracy"]
+    return own | {f"teacher_{name}": value for name, value in theirs.items()} | comparison
+
+
+def _compare(model: keras.Model, teacher: keras.Model) -> Distiller:
+    same_size = model.architecture.hidden_size == teacher.architecture.hidden_size
+    return Distiller(
+        teacher,
+        model,
+        temperature=1.0,
+        distillation_weight=1.0,
+        mlm_weight=1.0,
+        cosine_weight=float(same_size),
+        distillation_positions="masked",
+    )
+
+
+def _run(trainer: MaskedMeanTrainer, batches: object) -> dict[str, float]:
+    trainer.compile(keras.optimizers.SGD())  # never used; SGD has no state to allocate
+    with reveal_user_errors():
+        return trainer.evaluate(batches, verbose=0, return_dict=True)
+
+
+def _own_metrics(metrics: dict[str, float]) -> dict[str, float]:
+    loss = metrics["mlm_loss"]
+    return {
+        "loss": loss,
+        "perplexity": math.exp(min(loss, 700.0)),
+        "accuracy": metrics["mlm_accuracy"],
+    }

@@ -1,0 +1,139 @@
+"""The folder of one run: resolved configuration, logs, checkpoints, model."""
+
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+from tf_distilbert.atomic_writes import write_atomically
+from tf_distilbert.config.file import dump_config, parse_config, read_yaml
+from tf_distilbert.config.training import TrainConfig
+from tf_distilbert.errors import UserError, explain_write_errors
+from tf_distilbert.runs.logs import DAMAGE_FILE
+
+# What may change between a run and its resumption: what has no influence on the result, what has
+# none but rounding and dropout's draws, and what mends a run that diverged or whose data broke. One
+# batch may be shared by other devices than before.
+_MAY_CHANGE = {
+    *("output", "data.workers", "data.on_corrupt", "train.resume", "train.backend"),
+    *("train.strategy",),
+    *("train.log_every", "train.validate_every", "train.validation_batch_size"),
+    *("train.checkpoint_every", "train.keep_checkpoints"),
+    *("train.histogram_every", "train.profile_steps"),
+    *("train.micro_batch_size", "train.steps_per_execution", "train.jit_compile"),
+    *("train.learning_rate", "train.clip_norm", "train.max_skipped_updates"),
+}
+
+
+SCORES_FILE = "scores.json"
+"""What a fine-tuning measured in the end."""
+
+
+class JobConfig(Protocol):
+    """What the configurations of all jobs have: they are frozen dataclasses."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def output(self) -> str:
+        """The run directory."""
+
+    @property
+    def train(self) -> TrainConfig:
+        """How long and how to train."""
+
+
+class RunDirectory:
+    """Where a run keeps everything.
+
+    ``config.yaml`` (every default filled in), ``log.jsonl``, ``tensorboard/``, ``checkpoints/``,
+    ``not_finite/`` (the batches whose updates were skipped, if any), ``damaged.jsonl`` (the
+    sequences that could not be read, if any) and, when the run is complete, ``model/``. Records
+    prepared for the run are beside it, in ``NAME-data/``: they outlive it, and other runs with the
+    same data take them.
+
+    Attributes:
+        path: the folder.
+        model, checkpoints, tensorboard, not_finite, data: the paths named above.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path).absolute()
+        if not self.path.name:
+            raise UserError(f"{path}: cannot be a run directory; choose another output")
+        self.model = self.path / "model"
+        self.checkpoints = self.path / "checkpoints"
+        self.tensorboard = self.path / "tensorboard"
+        self.not_finite = self.path / "not_finite"
+        self.data = self.path.with_name(self.path.name + "-data")
+
+    def check(self, config: JobConfig) -> None:
+        """See whether the run may start, before anything else takes time; writes nothing.
+
+        Args:
+            config: the run's configuration; its `train.resume` decides about a run that is there.
+
+        Raises:
+            UserError: the folder holds a run and `train.resume` is ``never``; holds a run with
+                other settings and it is ``auto``; or holds something else.
+        """
+        if not self.path.exists() or (self.path.is_dir() and self._is_unused()):
+            return
+        if not (self.path / "config.yaml").exists():
+            raise UserError(f"{self.path}: exists and is not a run; choose another output")
+        if config.train.resume == "never":
+            raise UserError(
+                f"{self.path}: holds a run already; add --resume to go on with it, "
+                "--overwrite to delete it, or choose another output"
+            )
+        if config.train.resume == "auto":
+            self._check_same(config)
+
+    def create(self, config: JobConfig) -> None:
+        """Make the folder and write ``config.yaml``; with ``overwrite`` delete the old run first.
+
+        What is not a run's own stays.
+
+        Raises:
+            UserError: it cannot be written.
+        """
+        with explain_write_errors(self.path):
+            if config.train.resume == "overwrite" and self.path.exists():
+                self._delete_results()
+            self.path.mkdir(parents=True, exist_ok=True)
+        write_atomically(self.path / "config.yaml", dump_config(config).encode())
+
+    def _is_unused(self) -> bool:
+        """Whether there is nothing, or only what a kill before the first file left."""
+        return {path.name for path in self.path.iterdir()} <= {"config.yaml.partial"}
+
+    def _delete_results(self) -> None:
+        for name in ("log.jsonl", DAMAGE_FILE, SCORES_FILE):
+            (self.path / name).unlink(missing_ok=True)
+        for folder in (self.tensorboard, self.checkpoints, self.not_finite, self.model):
+            if folder.exists():
+                shutil.rmtree(folder)
+
+    def _check_same(self, config: JobConfig) -> None:
+        path = self.path / "config.yaml"
+        try:
+            before = _flat(asdict(parse_config(type(config), read_yaml(path))))
+        except UserError as error:
+            raise UserError(f"{path}: {error}".replace(f"{path}: {path}", str(path))) from None
+        now = _flat(asdict(config))
+        for key in sorted(before.keys() | now.keys()):
+            if key not in _MAY_CHANGE and before.get(key) != now.get(key):
+                raise UserError(
+                    f"{self.path}: its run has {key} {before.get(key)}, now it is {now.get(key)}; "
+                    "resume with the same settings or choose another output"
+                )
+
+
+def _flat(values: dict, prefix: str = "") -> dict:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat

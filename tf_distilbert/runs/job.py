@@ -1,0 +1,97 @@
+"""A job that makes a model: how each begins, and how it ends with the model in its folder."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from rich.console import Console
+
+from tf_distilbert.model_files.folder import save_model
+from tf_distilbert.model_files.provenance import write_provenance
+from tf_distilbert.models.encoder_model import EncoderModel
+from tf_distilbert.runs.directory import JobConfig, RunDirectory
+from tf_distilbert.runs.logs import read_log
+from tf_distilbert.training import runtime
+from tf_distilbert.training.strategy import (
+    Strategy,
+    chief_first,
+    is_chief,
+    make_strategy,
+    num_replicas,
+)
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Job:
+    """Devices, output and settings of a job.
+
+    Attributes:
+        config: as given.
+        strategy: which devices train; models are made in its scope.
+        console: where progress is shown; a quiet one, if this process is not the chief's.
+        run: the run directory.
+    """
+
+    config: JobConfig
+    strategy: Strategy
+    console: Console
+    run: RunDirectory
+
+    @classmethod
+    def open(cls, config: JobConfig, console: Console | None) -> "Job":
+        """Connect the devices, before anything is computed, and see whether the run may start.
+
+        Sets the precision of models made from now on; see `runtime.kept_precision`.
+
+        Raises:
+            UserError: the devices are not there, or the output holds something else.
+        """
+        with runtime.quiet_start():
+            strategy = make_strategy(config.train.strategy)
+        console = console or Console(stderr=True)
+        if not is_chief(strategy):
+            console = Console(quiet=True)
+        run = RunDirectory(config.output)
+        run.check(config)
+        runtime.set_precision_and_seed(config.train.precision, config.train.seed)
+        return cls(config, strategy, console, run)
+
+    @property
+    def trainer_arguments(self) -> dict[str, Any]:
+        """The arguments of a trainer that follow from the devices and the seed."""
+        train = self.config.train
+        micro_batches = train.micro_batches(num_replicas(self.strategy))
+        return {"micro_batches": micro_batches, "seed": train.seed % 2**31}
+
+    def load(self, load: Callable[[bool], Result]) -> Result:
+        """Load or prepare the data, the chief first, then begin to write the run.
+
+        Args:
+            load: is told whether to show progress.
+        """
+        chief = is_chief(self.strategy)
+
+        def job() -> Result:
+            result = load(chief)
+            if chief:
+                self.run.create(self.config)
+            return result
+
+        return chief_first(self.strategy, job)
+
+    def finish(self, model: EncoderModel, verb: str) -> Path:
+        """Write the finished model and where it comes from; give its folder."""
+
+        def save() -> None:
+            if is_chief(self.strategy):
+                save_model(model, self.run.model, overwrite=True)
+                validations: list[dict[str, Any]] = read_log(self.run.path, "validation")
+                last = validations[-1] if validations else None
+                write_provenance(self.run.model, verb, asdict(self.config), last)
+
+        chief_first(self.strategy, save)
+        self.console.print(f"the model is in {self.run.model}", markup=False, soft_wrap=True)
+        return self.run.model

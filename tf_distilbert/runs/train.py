@@ -1,0 +1,120 @@
+"""The two jobs that make a model: distil a student from a teacher, pretrain a teacher.
+
+Both read as the same story: open the run, load what is learnt from, build what learns, train,
+save. A run that was stopped goes on by itself: the data is a function of the step's number, and
+a checkpoint holds all the rest.
+"""
+
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+
+from tf_distilbert.config.data import DataConfig
+from tf_distilbert.config.jobs import DistillConfig, PretrainConfig
+from tf_distilbert.data.records import Records
+from tf_distilbert.distillation.distiller import Distiller
+from tf_distilbert.distillation.pretrainer import MaskedLMPretrainer
+from tf_distilbert.distillation.student import build_student
+from tf_distilbert.errors import UserError
+from tf_distilbert.model_files.folder import load_model
+from tf_distilbert.models.architecture import Architecture
+from tf_distilbert.models.masked_language_model import MaskedLanguageModel
+from tf_distilbert.runs.batches import masked_lm_batches
+from tf_distilbert.runs.job import Job
+from tf_distilbert.runs.loop import train_to_the_end
+from tf_distilbert.runs.records import load_or_learn_vocabulary, load_records
+from tf_distilbert.tokenization.tokenizer import Tokenizer
+from tf_distilbert.training import runtime
+from tf_distilbert.training.strategy import chief_first, explain_lost_workers
+
+
+@runtime.kept_precision()
+def distill(config: DistillConfig, console: Console | None = None) -> Path:
+    """Distil a student from a teacher.
+
+    Args:
+        config: everything; see `load_config`.
+        console: where progress is shown, by default stderr.
+
+    Returns:
+        The folder of the finished student.
+
+    Raises:
+        UserError: teacher, text, settings or output are at fault; or the loss is not finite.
+        Interrupted: a signal came; everything is saved.
+    """
+    job = Job.open(config, console)
+    with explain_lost_workers(job.strategy):
+        with job.strategy.scope():
+            teacher = load_model(config.teacher)
+            teacher.check_length(config.data.sequence_length)
+            if config.data.packing:
+                teacher.check_packing()
+            student = build_student(teacher, **asdict(config.student))
+            distiller = Distiller(teacher, student, **job.trainer_arguments, **asdict(config.loss))
+        del teacher  # the distiller may hold it in fewer bytes
+        records, held_out = _load_records(job, config.data, student.tokenizer)
+        batches = masked_lm_batches(distiller, records, held_out, config)
+        train_to_the_end(distiller, batches, config.train, job.run, job.console)
+        return job.finish(student, "distill")
+
+
+@runtime.kept_precision()
+def pretrain(config: PretrainConfig, console: Console | None = None) -> Path:
+    """Train a BERT by masked language modelling alone, from scratch or from an existing one.
+
+    Args:
+        config: everything; see `load_config`.
+        console: where progress is shown, by default stderr.
+
+    Returns:
+        The folder of the finished model.
+
+    Raises:
+        UserError: text, model, settings or output are at fault; or the loss is not finite.
+        Interrupted: a signal came; everything is saved.
+    """
+    job = Job.open(config, console)
+    with explain_lost_workers(job.strategy):
+        if config.initialize_from:
+            with job.strategy.scope():
+                model = _load_to_train_on(config.initialize_from, config.data.sequence_length)
+            records, held_out = _load_records(job, config.data, model.tokenizer)
+        else:
+            learn = partial(load_or_learn_vocabulary, config.data, job.run.data)
+            tokenizer = chief_first(job.strategy, learn)
+            records, held_out = _load_records(job, config.data, tokenizer)
+            architecture = Architecture(len(tokenizer.vocabulary), **asdict(config.model))
+            with job.strategy.scope():
+                model = MaskedLanguageModel(architecture, tokenizer)
+                _start_from_frequencies(model, records)
+        with job.strategy.scope():
+            trainer = MaskedLMPretrainer(model, **job.trainer_arguments)
+        batches = masked_lm_batches(trainer, records, held_out, config)
+        train_to_the_end(trainer, batches, config.train, job.run, job.console)
+        return job.finish(model, "pretrain")
+
+
+def _load_records(
+    job: Job, data: DataConfig, tokenizer: Tokenizer | None
+) -> tuple[Records, Records | None]:
+    assert tokenizer is not None  # `load_model` gives its models one
+    folder = job.run.data
+    return job.load(lambda progress: load_records(data, tokenizer, folder, progress=progress))
+
+
+def _load_to_train_on(path: str, sequence_length: int) -> MaskedLanguageModel:
+    model = load_model(path)
+    if not isinstance(model, MaskedLanguageModel):
+        raise UserError(f"{path}: a keras-nlp preset cannot be trained on; give another model")
+    model.check_length(sequence_length)
+    return model
+
+
+def _start_from_frequencies(model: MaskedLanguageModel, records: Records) -> None:
+    """Let the untrained model predict words by frequency, which it would learn first anyway."""
+    counts = records.token_counts + 1.0
+    model.head.output_bias.assign(np.log(counts / counts.sum()))

@@ -1,0 +1,145 @@
+"""AdamW as the reference runs it, and its learning-rate schedule."""
+
+from typing import Any
+
+import keras
+from keras import KerasTensor as Tensor
+from keras import ops
+
+from tf_distilbert.backend import kernels
+
+
+@keras.saving.register_keras_serializable("tf_distilbert")
+class AdamW(keras.optimizers.AdamW):
+    """AdamW with PyTorch's arithmetic, decay groups and clipping of the global batch's gradient.
+
+    Keras adds epsilon before the second moment's bias is corrected, which is a larger epsilon in
+    the first updates; this is the published order (Kingma & Ba 2015, algorithm 1). Biases and
+    LayerNorm weights do not decay.
+
+    Args:
+        learning_rate: peak rate or a schedule.
+        beta_1, beta_2, epsilon: the reference's values are the defaults.
+        weight_decay: decoupled (Loshchilov & Hutter 2019).
+        clip_norm: largest L2 norm of all gradients together; None for none. Applied once to the
+            sum over micro-batches and replicas; Keras's own `global_clipnorm` clips too early.
+        **kwargs: of `keras.optimizers.AdamW`.
+
+    Example:
+        >>> schedule = WarmupThenDecay(5e-4, warmup_steps=100, total_steps=2000)
+        >>> distiller.compile(AdamW(schedule, clip_norm=5.0))
+    """
+
+    def __init__(
+        self,
+        learning_rate: float | keras.optimizers.schedules.LearningRateSchedule = 5e-4,
+        beta_1: float = 0.9,
+        beta_2: float = 0.98,
+        epsilon: float = 1e-6,
+        weight_decay: float = 0.0,
+        clip_norm: float | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            learning_rate,
+            weight_decay=weight_decay,
+            beta_1=beta_1,
+            beta_2=beta_2,
+            epsilon=epsilon,
+            **kwargs,
+        )
+        self.clip_norm = clip_norm
+        # Keras would take 0 times the weights off the weights: a pass over all of them.
+        self.weight_decay = weight_decay or None
+        self.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+
+    def apply_summed(
+        self,
+        gradients: list[Tensor],
+        variables: list[keras.Variable],
+        norm: Tensor,
+        is_finite: Tensor,
+    ) -> None:
+        """Make one update with the gradient of the global batch, which all replicas have alike.
+
+        Every replica updates its own copy of the weights; nothing is exchanged. (Keras's `apply`
+        takes each replica's own gradient, and sums them itself.)
+
+        Args:
+            gradients: float [...] each, one for each variable.
+            variables: what the optimizer was built with.
+            norm: L2 norm of all gradients together, float scalar.
+            is_finite: bool scalar. If it is false, nothing changes but `iterations`: the schedule
+                follows the steps, whether their updates are made or not.
+        """
+
+        def update() -> None:
+            clipped = (
+                kernels.shorten(gradients, norm, self.clip_norm) if self.clip_norm else gradients
+            )
+            for gradient, variable in zip(clipped, variables, strict=True):
+                if self.weight_decay and self._use_weight_decay(variable):
+                    decay = ops.cast(self.learning_rate * self.weight_decay, variable.dtype)
+                    kernels.subtract(variable, decay * variable.value)
+                self.update_step(gradient, variable, self.learning_rate)
+
+        kernels.update_if(is_finite, update, [*variables, *self._momentums, *self._velocities])
+        self.iterations.assign_add(1)
+
+    def update_step(
+        self, gradient: Tensor, variable: keras.Variable, learning_rate: Tensor
+    ) -> None:
+        """Update one variable and its two moments."""
+        step = ops.cast(self.iterations + 1, variable.dtype)
+        betas, index = (self.beta_1, self.beta_2), self._get_variable_index(variable)
+        kernels.adam(
+            variable,
+            (self._momentums[index], self._velocities[index]),
+            ops.cast(gradient, variable.dtype),
+            ops.cast(learning_rate, variable.dtype),
+            betas,
+            tuple(ops.power(ops.cast(beta, variable.dtype), step) for beta in betas),
+            self.epsilon,
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        """Give the constructor's arguments."""
+        weight_decay = self.weight_decay or 0.0
+        return {**super().get_config(), "weight_decay": weight_decay, "clip_norm": self.clip_norm}
+
+
+@keras.saving.register_keras_serializable("tf_distilbert")
+class WarmupThenDecay(keras.optimizers.schedules.LearningRateSchedule):
+    """Linear from 0 to the peak over `warmup_steps`, then linear to 0 at `total_steps`.
+
+    The first update has rate 0, as in the reference.
+
+    Args:
+        peak: the highest rate.
+        warmup_steps: updates until the peak.
+        total_steps: updates in all.
+
+    Source: Devlin et al. 2019, appendix A.2.
+
+    Example:
+        >>> float(WarmupThenDecay(5e-4, warmup_steps=100, total_steps=2000)(50))
+        0.00025
+    """
+
+    def __init__(self, peak: float, warmup_steps: int, total_steps: int) -> None:
+        self.peak, self.warmup_steps, self.total_steps = peak, warmup_steps, total_steps
+
+    def __call__(self, step: Tensor) -> Tensor:
+        """Give the rate of the update that follows `step` updates."""
+        step = ops.cast(step, "float32")
+        rising = step / self.warmup_steps if self.warmup_steps else 1.0
+        falling = (self.total_steps - step) / max(self.total_steps - self.warmup_steps, 1)
+        return self.peak * ops.maximum(ops.minimum(rising, falling), 0.0)
+
+    def get_config(self) -> dict[str, Any]:
+        """Give the constructor's arguments."""
+        return {
+            "peak": self.peak,
+            "warmup_steps": self.warmup_steps,
+            "total_steps": self.total_steps,
+        }
