@@ -134,9 +134,11 @@ def test_other_settings_are_refused(tmp_path, tokenizer):
         make(source, output, tokenizer)
 
 
+PATHS = [str(Path(__file__).parents[number]) for number in (0, 1)]
 PROGRAM = """
 import sys, time
-import tests.test_prepare as t
+sys.path[:0] = {paths}
+import test_prepare as t
 t.prepare_module.BLOCK_BYTES = 20_000
 append = t.prepare_module.ShardWriter.append
 def slow_append(*arguments):
@@ -152,7 +154,7 @@ def test_killed_and_run_again_gives_the_same_bytes(tmp_path, tokenizer, monkeypa
     source = write_corpus(tmp_path / "a.txt")
     make(source, tmp_path / "whole", tokenizer)
     output = tmp_path / "killed"
-    arguments = [sys.executable, "-c", PROGRAM, str(source), str(output)]
+    arguments = [sys.executable, "-c", PROGRAM.format(paths=PATHS), str(source), str(output)]
     process = subprocess.Popen(arguments, cwd=Path(__file__).parents[2], stderr=subprocess.DEVNULL)
     while not (output / "records-00001.json").exists():
         assert process.poll() is None

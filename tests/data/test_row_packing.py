@@ -110,7 +110,7 @@ def test_packed_and_unpacked_give_the_same_losses_and_gradients(records, masker)
 
 
 def losses(distiller, batch):
-    return distiller._shares(batch, count_tokens(batch), training=True)[0]
+    return distiller._partial_means(batch, count_tokens(batch), training=True)[0]
 
 
 def test_sequences_of_a_row_do_not_see_each_other(records, masker):

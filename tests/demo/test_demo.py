@@ -294,6 +294,12 @@ def test_what_cannot_be_answered_is_said(pair):
 # Where it listens
 
 
+def test_without_gradio_the_extra_is_named(refused, monkeypatch, folders):
+    monkeypatch.setitem(__import__("sys").modules, "gradio", None)
+    models = ("--teacher", folders / "masked_lm", "--student", folders / "masked_lm")
+    refused("demo", *models, message=r"^gradio: .* 'tf_distilbert\[demo\]'")
+
+
 def test_what_is_shown_is_what_the_models_answer(folders, pair):
     found = compare(pair, {"text": "paris is [MASK]"})
     [answer] = Predictor(folders / "masked_lm").predict([{"text": "paris is [MASK]"}])

@@ -51,12 +51,6 @@ def test_a_name_that_is_none(monkeypatch):
         listen("nonsense", 7860)
 
 
-def test_without_gradio_the_extra_is_named(refused, monkeypatch, folders):
-    monkeypatch.setitem(__import__("sys").modules, "gradio", None)
-    models = ("--teacher", folders / "masked_lm", "--student", folders / "masked_lm")
-    refused("demo", *models, message=r"^gradio: .* 'tf_distilbert\[demo\]'")
-
-
 def test_by_default_nobody_else_reaches_it():
     from tf_distilbert.cli.options import parse
 

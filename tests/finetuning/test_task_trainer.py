@@ -104,10 +104,12 @@ def test_the_terms_are_those_of_an_independent_computation(kind):
     figures = trainer.evaluate(tf.data.Dataset.from_tensors(data), verbose=0, return_dict=True)
     terms = expected(kind, student, teacher, data, temperature=3.0)
     for name, value in terms.items():
-        assert figures[name] == pytest.approx(value, rel=2e-6), name
+        # The divergence is a difference of logarithms, times 9: float32 rounds these to 1e-7.
+        tolerance = {"abs": 9e-7} if name == "distillation_loss" else {"rel": 2e-6}
+        assert figures[name] == pytest.approx(value, **tolerance), name
     weights = {"task_loss": 0.5, "distillation_loss": 0.5, "hidden_loss": 0.25}
     total = sum(weight * terms[name] for name, weight in weights.items())
-    assert figures["loss"] == pytest.approx(total, rel=2e-6)
+    assert figures["loss"] == pytest.approx(total, rel=2e-6, abs=9e-7)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -72,7 +72,7 @@ def test_the_summary_says_what_was_made_of_what(folder, page):
     assert cells["loss"] == "5 x distillation + 2 x masked LM + 1 x cosine, temperature 2"
     assert "tensorflow 2." in cells["versions"] and "python 3." in cells["versions"]
     last = read_log(folder / "run", "validation")[-1]
-    assert f"mlm_accuracy {last['mlm_accuracy']:.4g}" in cells["last held-out figures"]
+    assert f"mlm_accuracy {last['mlm_accuracy']:.4g}" in cells["last held-out metrics"]
     [settings] = page.all("pre")
     assert "distillation_weight: 5.0" in settings.text
 

@@ -26,7 +26,7 @@ def make(folder, seed=0, keep=2, data="text"):
 
 
 def bits(checkpoints):
-    variables = checkpoints._variables() | checkpoints._figure_variables()
+    variables = checkpoints._variables() | checkpoints._metric_variables()
     return {name: np.array(variable.numpy()) for name, variable in variables.items()}
 
 

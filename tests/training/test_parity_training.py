@@ -42,9 +42,9 @@ class MeanOfMeans(Distiller):
     What is divided by the global counts is given each micro-batch's count, times their number.
     """
 
-    def _shares(self, batch, counts, training):
+    def _partial_means(self, batch, counts, training):
         own = {name: count * self.micro_batches for name, count in count_tokens(batch).items()}
-        return super()._shares(batch, own, training)
+        return super()._partial_means(batch, own, training)
 
 
 def train_ours(trainer, clip_norm, weight_decay=0.0):

@@ -10,15 +10,17 @@ values on each. All that they exchange goes through `sum_over_replicas`.
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import keras
 import numpy as np
-import tensorflow as tf
 from jax.sharding import PartitionSpec
 from keras import KerasTensor as Tensor
 from keras import ops, tree
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 ON_ALL = PartitionSpec()
 
@@ -263,7 +265,9 @@ def forward_pass(model: keras.Model) -> Callable[[Mapping[str, Any]], Tensor]:
     return lambda inputs: of_values([v.value.addressable_data(0) for v in variables], inputs)
 
 
-def call_on_tensors(model: keras.Model, inputs: Mapping[str, tf.Tensor]) -> tf.Tensor:
+def call_on_tensors(model: keras.Model, inputs: Mapping[str, "tf.Tensor"]) -> "tf.Tensor":
     """Call a model from TensorFlow: its tensors in, float32 out; it cannot be a part of a graph."""
+    import tensorflow as tf  # which trainings on JAX alone do without
+
     rows = {name: tensor.numpy() for name, tensor in inputs.items()}
     return tf.constant(np.asarray(model(rows), "float32"))
