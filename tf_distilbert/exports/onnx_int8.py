@@ -1,4 +1,4 @@
-"""ONNX files with weights of 8 bits, by onnxruntime's dynamic quantizer."""
+"""ONNX files with weights as bytes, by onnxruntime's dynamic quantizer."""
 
 import tempfile
 from pathlib import Path
@@ -22,7 +22,7 @@ without a word; with weights of 7 bits they are right on every processor.
 
 
 def quantize_onnx(source: Path, target: Path) -> None:
-    """Write a smaller ONNX file with weights of 8 bits: about a quarter of the size.
+    """Write a smaller ONNX file with weights as bytes: about a quarter of the size.
 
     Each column of a weight matrix, each row of the embedding table has its own scale. What is
     multiplied with them is rounded to 8 bits while the model runs (dynamic quantization). The
