@@ -6,12 +6,10 @@ No test here depends on time.
 import json
 from dataclasses import asdict, replace
 
-import numpy as np
 import pytest
 import tensorflow as tf
 
 from support import tiny
-from tf_distilbert.backend import devices
 from tf_distilbert.benchmark import step
 from tf_distilbert.benchmark.batch import IGNORED, labels_of, random_batch
 from tf_distilbert.benchmark.flops import encoder_flops, head_flops, step_flops
@@ -83,20 +81,6 @@ def test_keras_nlps_steps_have_the_loss_of_our_distiller(name):
     assert theirs() == pytest.approx(float(expected), abs=1e-4)
     before = float(expected)
     assert theirs() < before
-
-
-@pytest.mark.slow
-def test_our_step_runs_in_every_variant_and_learns():
-    for competitor in step.step_competitors(TEACHER, STUDENT, 4, 16):
-        if competitor.workload != "our_models:step":
-            continue
-        if competitor.arguments["precision"] == "mixed_bfloat16" and not devices.has_bfloat16():
-            with pytest.raises(UserError, match="no bfloat16 instructions"):
-                OurStep(**competitor.arguments)
-        else:
-            update = OurStep(**competitor.arguments)
-            losses = [update() for _ in range(4)]
-            assert np.isfinite(losses).all() and losses[-1] < losses[0], competitor.name
 
 
 def test_labels_stand_where_words_are_masked():
