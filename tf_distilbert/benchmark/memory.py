@@ -196,7 +196,7 @@ def loss(method: str, tokens: int, vocabulary_size: int, hidden_size: int) -> Ca
 
 
 def plain_loss(student: tuple, teacher: tuple, ids: Any, masked: Any) -> Any:
-    """Compute the terms over all logits at once, by `losses`."""
+    """Compute the terms over all logits at once, by `losses.per_token`."""
     import tensorflow as tf
 
     from tf_distilbert.losses.per_token import distillation_loss, masked_lm_loss, masked_mean
@@ -213,7 +213,7 @@ def plain_loss(student: tuple, teacher: tuple, ids: Any, masked: Any) -> Any:
 
 
 def chunked_loss(student: tuple, teacher: tuple, ids: Any, masked: Any) -> Any:
-    """Compute the terms chunk by chunk, by `vocabulary_loss`."""
+    """Compute the terms chunk by chunk, by `losses.vocabulary`."""
     import tensorflow as tf
 
     from tf_distilbert.losses.vocabulary import Projection, TokenWeights, vocabulary_loss

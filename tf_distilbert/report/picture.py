@@ -72,7 +72,7 @@ def draw_key(place: str, run: int | None, *, held_out: bool = False) -> str:
     Args:
         place: where in the page the key stands.
         run: its number; None for a line of any run.
-        held_out: whether it is one of held-out figures.
+        held_out: whether it is one of held-out metrics.
     """
     import matplotlib
     from matplotlib.figure import Figure

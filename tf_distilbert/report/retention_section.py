@@ -12,7 +12,7 @@ from tf_distilbert.report.picture import as_inline_svg, style
 from tf_distilbert.report.table import Table
 
 FILE = "retention.json"
-_WHOLE = "triple loss"  # as `finetuning.ablation` names it
+_WHOLE = "triple loss"  # as `finetuning.trials` names it
 
 
 @dataclass(frozen=True)
