@@ -92,7 +92,9 @@ def cut_into_windows(
     if model.segments:
         second = real & (place >= 0) if prefixes is not None else tf.zeros_like(real)
         inputs["segment_ids"] = tf.cast(second, tf.int32)
-    owned = in_body if overlap is None else _with_most_context(texts, own, starts, lengths, place)
+    owned = in_body
+    if overlap is not None:
+        owned = _with_most_context(texts, own, starts, lengths, place, in_body)
     return TokenWindows(inputs, own, starts, body, in_body, owned)
 
 
@@ -102,6 +104,7 @@ def _with_most_context(
     starts: tf.Tensor,
     lengths: tf.Tensor,
     place: tf.Tensor,
+    shown: tf.Tensor,
 ) -> tf.Tensor:
     """Tell which tokens a window shows more of the text around than other windows: bool [W, S].
 
@@ -109,7 +112,6 @@ def _with_most_context(
     counts, with a hundredth of the window's length, by which a full window wins against a last one
     that is shorter by more than 100. Of equal windows it is the first.
     """
-    shown = (place >= 0) & (place < lengths[:, None])
     around = tf.minimum(place, lengths[:, None] - 1 - place)
     amount = tf.cast(around, tf.float64) + 0.01 * tf.cast(lengths, tf.float64)[:, None]
     token = tf.gather(tf.cast(texts.row_starts(), tf.int32), own)[:, None]
