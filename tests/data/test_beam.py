@@ -202,7 +202,7 @@ def test_options_that_go_with_one_runner_only(tmp_path, command, text, refused):
 
 def test_beam_is_missing(tmp_path, command, text, refused, monkeypatch):
     monkeypatch.setitem(sys.modules, "apache_beam", None)
-    for name in ("beam_pipeline", "beam_options", "beam_steps"):
+    for name in ("beam_pipeline", "beam_steps"):
         monkeypatch.delitem(sys.modules, f"tf_distilbert.data.{name}", raising=False)
     message = "apache_beam: is not installed; run `pip install 'tf_distilbert[beam]'`"
     refused(command(text, "--runner", "beam"), message)
