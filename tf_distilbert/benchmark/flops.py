@@ -207,9 +207,9 @@ def _fused_attention() -> str:
         return "no"
     # Of BERT's head size. Where something is amiss with cuDNN, Keras takes another path silently.
     states = jax.ShapeDtypeStruct((2, 128, 12, 64), jnp.bfloat16)
-    bias = jax.ShapeDtypeStruct((2, 1, 1, 128), jnp.float32)
+    seen = jax.ShapeDtypeStruct((2, 1, 1, 128), jnp.bool)
     try:
-        compiled = jax.jit(fused_attention).lower(states, states, states, bias).compile()
+        compiled = jax.jit(fused_attention).lower(states, states, states, seen).compile()
     except Exception as error:
         return f"no: {error}"[:300]
     return "yes" if "__cudnn$fmha" in compiled.as_text() else "no"

@@ -9,6 +9,7 @@ Dimensions: N tokens, D hidden, H heads, K head size, V vocabulary, L layers.
 
 from collections.abc import Iterator, Mapping
 from operator import attrgetter
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -151,6 +152,31 @@ class KerasNlpMaskedLanguageModel(keras.Model):
     def keras_nlp_task(self) -> "keras_nlp.models.MaskedLM":
         """Give the keras-nlp model that this wraps, e.g. to save it as a preset."""
         return self._task()
+
+    def get_config(self) -> dict[str, Any]:
+        """Refuse: a class of keras-nlp's describes this model already.
+
+        Raises:
+            UserError: always.
+        """
+        raise UserError(
+            "a keras-nlp model has no configuration of ours: write it with model.save(PATH), which "
+            "saves the model that it wraps, or take that with model.keras_nlp_task()"
+        )
+
+    def save(self, filepath: str | Path, overwrite: bool = True, **kwargs: Any) -> None:
+        """Write the keras-nlp model that this wraps in Keras's own format.
+
+        Args:
+            filepath: a name that ends in ``.keras``.
+            overwrite: whether to replace a file of that name without asking.
+            kwargs: what else ``keras.Model.save`` takes.
+
+        Example:
+            >>> model.save("teacher.keras")
+            >>> model = as_model(keras.models.load_model("teacher.keras", compile=False))
+        """
+        self._task().save(filepath, overwrite=overwrite, **kwargs)
 
     def named_values(self) -> dict[str, np.ndarray]:
         """Give the weights as float32 under our names, query, key and value in one."""

@@ -25,7 +25,7 @@ from tf_distilbert.backend import kernels
 from tf_distilbert.models.architecture import Architecture
 from tf_distilbert.models.dropout import Dropout
 
-# Added to the scores of padding: exp() of it is exactly 0 in float32, and it is finite in bfloat16.
+# Added to the scores of padding, which are float32: exp() of it is exactly 0 there.
 MASKED_SCORE = -1e9
 
 
@@ -35,15 +35,18 @@ class Block(keras.layers.Layer):
     def __init__(self, architecture: Architecture, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.architecture = architecture
-        self.query_key_value = _dense(architecture, 3 * architecture.hidden_size, "query_key_value")
-        self.attention_output = _dense(architecture, architecture.hidden_size, "attention_output")
-        self.attention_norm = _norm(architecture, "attention_norm")
-        self.intermediate = _dense(architecture, architecture.intermediate_size, "intermediate")
-        self.output_dense = _dense(architecture, architecture.hidden_size, "output_dense")
-        self.output_norm = _norm(architecture, "output_norm")
-        self.attention_dropout = Dropout(architecture.attention_dropout)
-        self.attention_output_dropout = Dropout(architecture.attention_output_dropout)
-        self.output_dropout = Dropout(architecture.dropout)
+        dense = partial(_dense, architecture, self.dtype_policy)
+        norm = partial(_norm, architecture, self.dtype_policy)
+        dropout = partial(Dropout, dtype=self.dtype_policy)
+        self.query_key_value = dense(3 * architecture.hidden_size, "query_key_value")
+        self.attention_output = dense(architecture.hidden_size, "attention_output")
+        self.attention_norm = norm("attention_norm")
+        self.intermediate = dense(architecture.intermediate_size, "intermediate")
+        self.output_dense = dense(architecture.hidden_size, "output_dense")
+        self.output_norm = norm("output_norm")
+        self.attention_dropout = dropout(architecture.attention_dropout)
+        self.attention_output_dropout = dropout(architecture.attention_output_dropout)
+        self.output_dropout = dropout(architecture.dropout)
 
     def build(self, input_shape: tuple | None = None) -> None:
         """Create the weights; they depend on the architecture alone."""
@@ -55,39 +58,36 @@ class Block(keras.layers.Layer):
         self.output_dense.build((None, self.architecture.intermediate_size))
 
     def call(
-        self, tokens: Tensor, attention_bias: Tensor, sequence_length: int, training: bool = False
+        self, tokens: Tensor, seen: Tensor, sequence_length: int, training: bool = False
     ) -> Tensor:
         """Map hidden states to the next layer's: float [N, D] to float [N, D].
 
         Args:
             tokens: float [N, D].
-            attention_bias: float32 [B, 1, 1, S] or [B, 1, S, S] (query, key), `MASKED_SCORE` where
-                a key is not to be seen and 0 elsewhere.
+            seen: bool [B, 1, 1, S] or [B, 1, S, S] (query, key), whether a query sees a key. (A
+                float would be cast to the compute dtype by Keras, and -1e9 is infinite in float16.)
             sequence_length: S.
             training: whether dropout is active.
         """
-        attended = self._attend(tokens, attention_bias, sequence_length, training)
+        attended = self._attend(tokens, seen, sequence_length, training)
         attended = self.attention_output_dropout(self.attention_output(attended), training=training)
         tokens = self.attention_norm(tokens + attended)
         expanded = activate(self.architecture.activation, self.intermediate(tokens), training)
         expanded = self.output_dropout(self.output_dense(expanded), training=training)
         return self.output_norm(tokens + expanded)
 
-    def _attend(
-        self, tokens: Tensor, attention_bias: Tensor, sequence_length: int, training: bool
-    ) -> Tensor:
+    def _attend(self, tokens: Tensor, seen: Tensor, sequence_length: int, training: bool) -> Tensor:
         heads, size = self.architecture.num_heads, self.architecture.head_size
         projected = ops.reshape(self.query_key_value(tokens), (-1, sequence_length, 3, heads, size))
         drops = training and self.attention_dropout.rate
         if kernels.has_fused_attention(self.compute_dtype) and not drops:
             query, key, value = ops.unstack(projected, 3, axis=2)
-            context = fused_attention(query, key, value, attention_bias)
+            context = fused_attention(query, key, value, seen)
             return ops.reshape(context, (-1, self.architecture.hidden_size))
         query, key, value = ops.unstack(ops.transpose(projected, (2, 0, 3, 1, 4)), 3)  # [B,H,S,K]
         # Scaling the query costs S·K products a head, scaling the scores would cost S·S.
         scores = ops.matmul(query * size**-0.5, ops.transpose(key, (0, 1, 3, 2)))
-        # Keras casts a layer's float arguments to its compute dtype, the bias too.
-        scores = ops.cast(scores, "float32") + ops.cast(attention_bias, "float32")
+        scores = ops.cast(scores, "float32") + ops.where(seen, 0.0, MASKED_SCORE)
         probabilities = ops.softmax(scores)
         probabilities = self.attention_dropout(probabilities, training=training)
         context = ops.matmul(ops.cast(probabilities, value.dtype), value)
@@ -106,10 +106,11 @@ class Encoder(keras.layers.Layer):
     def __init__(self, architecture: Architecture, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.architecture = architecture
-        self.embedding_norm = _norm(architecture, "embedding_norm")
-        self.embedding_dropout = Dropout(architecture.dropout)
+        self.embedding_norm = _norm(architecture, self.dtype_policy, "embedding_norm")
+        self.embedding_dropout = Dropout(architecture.dropout, dtype=self.dtype_policy)
         self.blocks = [
-            Block(architecture, name=f"block_{i}") for i in range(architecture.num_layers)
+            Block(architecture, name=f"block_{i}", dtype=self.dtype_policy)
+            for i in range(architecture.num_layers)
         ]
 
     def build(self, input_shape: tuple | None = None) -> None:
@@ -154,14 +155,11 @@ class Encoder(keras.layers.Layer):
         seen = ops.cast(padding_mask, "bool")[:, None, None, :]
         if sequence_ids is not None:
             seen = seen & (sequence_ids[:, None, :, None] == sequence_ids[:, None, None, :])
-        attention_bias = ops.where(seen, 0.0, MASKED_SCORE)
         tokens = self._embed(token_ids, segment_ids, position_ids, training)
         states = [tokens]
         for block in self.blocks:
             states.append(
-                block(
-                    states[-1], attention_bias, sequence_length=sequence_length, training=training
-                )
+                block(states[-1], seen, sequence_length=sequence_length, training=training)
             )
         shape = (-1, sequence_length, self.architecture.hidden_size)
         return tuple(ops.reshape(state, shape) for state in states)
@@ -201,26 +199,34 @@ def _initializer(architecture: Architecture) -> keras.initializers.Initializer:
     return keras.initializers.RandomNormal(stddev=architecture.initializer_range)
 
 
-def _dense(architecture: Architecture, units: int, name: str) -> keras.layers.Dense:
-    return keras.layers.Dense(units, kernel_initializer=_initializer(architecture), name=name)
+def _dense(
+    architecture: Architecture, dtype: keras.DTypePolicy, units: int, name: str
+) -> keras.layers.Dense:
+    return keras.layers.Dense(
+        units, kernel_initializer=_initializer(architecture), name=name, dtype=dtype
+    )
 
 
-def _norm(architecture: Architecture, name: str) -> keras.layers.LayerNormalization:
-    return keras.layers.LayerNormalization(epsilon=architecture.layer_norm_epsilon, name=name)
+def _norm(
+    architecture: Architecture, dtype: keras.DTypePolicy, name: str
+) -> keras.layers.LayerNormalization:
+    return keras.layers.LayerNormalization(
+        epsilon=architecture.layer_norm_epsilon, name=name, dtype=dtype
+    )
 
 
-def fused_attention(query: Tensor, key: Tensor, value: Tensor, attention_bias: Tensor) -> Tensor:
+def fused_attention(query: Tensor, key: Tensor, value: Tensor, seen: Tensor) -> Tensor:
     """Compute ``softmax(query · key / sqrt(K)) · value`` over the keys that may be seen.
 
     Args:
         query, key, value: float [B, S, H, K].
-        attention_bias: float [B, 1, 1, S] or [B, 1, S, S] (query, key), 0 where a key may be seen.
+        seen: bool [B, 1, 1, S] or [B, 1, S, S] (query, key), whether a query sees a key.
 
     Returns:
         float [B, S, H, K].
     """
     length = query.shape[1]
-    seen = ops.broadcast_to(attention_bias == 0, (attention_bias.shape[0], 1, length, length))
+    seen = ops.broadcast_to(seen, (seen.shape[0], 1, length, length))
     return ops.dot_product_attention(query, key, value, mask=seen)
 
 

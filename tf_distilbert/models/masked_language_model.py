@@ -28,9 +28,10 @@ class MaskedLMHead(keras.layers.Layer):
                 stddev=architecture.initializer_range
             ),
             name="transform",
+            dtype=self.dtype_policy,
         )
         self.norm = keras.layers.LayerNormalization(
-            epsilon=architecture.layer_norm_epsilon, name="norm"
+            epsilon=architecture.layer_norm_epsilon, name="norm", dtype=self.dtype_policy
         )
 
     def build(self, input_shape: tuple | None = None) -> None:
@@ -46,6 +47,7 @@ class MaskedLMHead(keras.layers.Layer):
         return self.norm(activate(self.architecture.activation, self.transform(hidden)))
 
 
+@keras.saving.register_keras_serializable("tf_distilbert")
 class MaskedLanguageModel(EncoderModel):
     """BERT, RoBERTa or DistilBERT with its masked-LM head.
 
@@ -66,8 +68,8 @@ class MaskedLanguageModel(EncoderModel):
 
     task = "masked_lm"
 
-    def _make_head(self) -> MaskedLMHead:
-        return MaskedLMHead(self.architecture, name="head")
+    def _make_head(self, **options: Any) -> MaskedLMHead:
+        return MaskedLMHead(self.architecture, **options)
 
     def call(self, inputs: Mapping[str, Tensor], training: bool = False) -> Tensor:
         """Give logits at the positions asked for; see the class for shapes."""

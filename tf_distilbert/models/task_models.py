@@ -51,11 +51,15 @@ class TaskHead(keras.layers.Layer):
                 activation=_POOLED_ACTIVATION[architecture.family],
                 kernel_initializer=_initializer(architecture),
                 name="transform",
+                dtype=self.dtype_policy,
             )
         self.output_dense = keras.layers.Dense(
-            outputs, kernel_initializer=_initializer(architecture), name="output_dense"
+            outputs,
+            kernel_initializer=_initializer(architecture),
+            name="output_dense",
+            dtype=self.dtype_policy,
         )
-        self.dropout = Dropout(dropout)
+        self.dropout = Dropout(dropout, dtype=self.dtype_policy)
 
     def build(self, input_shape: tuple | None = None) -> None:
         """Create the weights; they depend on the arguments alone."""
@@ -79,6 +83,7 @@ def _initializer(architecture: Architecture) -> keras.initializers.Initializer:
     return keras.initializers.RandomNormal(stddev=architecture.initializer_range)
 
 
+@keras.saving.register_keras_serializable("tf_distilbert")
 class SequenceClassifier(EncoderModel):
     """A class, several classes or a number for a text or a pair of texts.
 
@@ -120,8 +125,8 @@ class SequenceClassifier(EncoderModel):
         self.head_dropout = head_dropout
         super().__init__(architecture, tokenizer, **kwargs)
 
-    def _make_head(self) -> TaskHead:
-        return TaskHead(self.architecture, len(self.labels), True, self.head_dropout, name="head")
+    def _make_head(self, **options: Any) -> TaskHead:
+        return TaskHead(self.architecture, len(self.labels), True, self.head_dropout, **options)
 
     def call(self, inputs: Mapping[str, Tensor], training: bool = False) -> Tensor:
         """Give logits, float [B, C]."""
@@ -132,6 +137,7 @@ class SequenceClassifier(EncoderModel):
         return {name: getattr(self, name) for name in settings}
 
 
+@keras.saving.register_keras_serializable("tf_distilbert")
 class TokenClassifier(EncoderModel):
     """A class for every token: the head of the ``...ForTokenClassification`` classes.
 
@@ -160,8 +166,8 @@ class TokenClassifier(EncoderModel):
         self.labels, self.head_dropout = _checked_labels(labels), head_dropout
         super().__init__(architecture, tokenizer, **kwargs)
 
-    def _make_head(self) -> TaskHead:
-        return TaskHead(self.architecture, len(self.labels), False, self.head_dropout, name="head")
+    def _make_head(self, **options: Any) -> TaskHead:
+        return TaskHead(self.architecture, len(self.labels), False, self.head_dropout, **options)
 
     def call(self, inputs: Mapping[str, Tensor], training: bool = False) -> Tensor:
         """Give logits, float [B, S, C]."""
@@ -171,6 +177,7 @@ class TokenClassifier(EncoderModel):
         return {"labels": self.labels, "head_dropout": self.head_dropout}
 
 
+@keras.saving.register_keras_serializable("tf_distilbert")
 class QuestionAnswerer(EncoderModel):
     """Where in a text an answer starts and ends: the ``...ForQuestionAnswering`` classes.
 
@@ -194,8 +201,8 @@ class QuestionAnswerer(EncoderModel):
         self.head_dropout = head_dropout
         super().__init__(architecture, tokenizer, **kwargs)
 
-    def _make_head(self) -> TaskHead:
-        return TaskHead(self.architecture, 2, False, self.head_dropout, name="head")
+    def _make_head(self, **options: Any) -> TaskHead:
+        return TaskHead(self.architecture, 2, False, self.head_dropout, **options)
 
     def call(self, inputs: Mapping[str, Tensor], training: bool = False) -> Tensor:
         """Give logits, float [B, S, 2]."""

@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import keras
 import tensorflow as tf
 import tokenizers
 from tokenizers import AddedToken, decoders, models, pre_tokenizers, processors
@@ -17,6 +18,7 @@ from tokenizers import AddedToken, decoders, models, pre_tokenizers, processors
 from tf_distilbert.tokenization.tokenizer import ROBERTA_TOKENS, Tokenizer, TokenSpans
 
 
+@keras.saving.register_keras_serializable("tf_distilbert")
 class BytePairTokenizer(Tokenizer):
     """Text to byte-level BPE ids.
 
@@ -44,7 +46,12 @@ class BytePairTokenizer(Tokenizer):
         tokens = sorted(vocabulary, key=vocabulary.__getitem__)
         self.merges = [(first, second) for first, second in merges]
         self.add_prefix_space = add_prefix_space
-        self._arguments = (dict(vocabulary), self.merges, add_prefix_space, mask_takes_space)
+        self._arguments = {
+            "vocabulary": dict(vocabulary),
+            "merges": self.merges,
+            "add_prefix_space": add_prefix_space,
+            "mask_takes_space": mask_takes_space,
+        }
         super().__init__(
             tokens,
             ROBERTA_TOKENS,

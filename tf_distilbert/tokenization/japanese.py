@@ -11,6 +11,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+import keras
 import tensorflow as tf
 import tensorflow_text as tf_text
 
@@ -26,6 +27,7 @@ MAX_WORD_LENGTH = 100
 _SPECIAL_TOKEN = re.compile(f"({'|'.join(map(re.escape, BERT_TOKENS))})")
 
 
+@keras.saving.register_keras_serializable("tf_distilbert")
 class JapaneseTokenizer(Tokenizer):
     """Text to ids as `transformers`' ``BertJapaneseTokenizer`` with MeCab and WordPiece.
 
@@ -53,15 +55,14 @@ class JapaneseTokenizer(Tokenizer):
         lower_case: bool = False,
         normalize: bool = True,
     ) -> None:
-        self._arguments = (vocabulary, dictionary, options, lower_case, normalize)
-        super().__init__(
-            vocabulary,
-            BERT_TOKENS,
-            dictionary=dictionary,
-            options=options,
-            lower_case=lower_case,
-            normalize=normalize,
-        )
+        settings: dict[str, Any] = {
+            "dictionary": dictionary,
+            "options": options,
+            "lower_case": lower_case,
+            "normalize": normalize,
+        }
+        self._arguments = {"vocabulary": list(vocabulary), **settings}
+        super().__init__(vocabulary, BERT_TOKENS, **settings)
         self._mecab = _open_mecab(dictionary, options)
         self._lock = Lock()  # `prepare` tokenises in several threads, MeCab keeps one state
         self._word_piece = tf_text.FastWordpieceTokenizer(

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import tensorflow as tf
 
@@ -70,8 +70,8 @@ class Tokenizer:
     """
 
     word_start: str | None = None
-    _arguments: tuple[Any, ...]
-    """What a subclass was made with: its tables are made anew in another process."""
+    _arguments: dict[str, Any]
+    """What a subclass was made with, by name: its tables are made anew wherever it is read."""
 
     def __init__(
         self, vocabulary: Sequence[str], special_tokens: SpecialTokens, **settings: Any
@@ -83,8 +83,22 @@ class Tokenizer:
         self.settings = {"kind": type(self).__name__.removesuffix("Tokenizer"), **settings}
         self.sha256 = _fingerprint(self.vocabulary, self.settings)
 
-    def __reduce__(self) -> tuple[type["Tokenizer"], tuple[Any, ...]]:
-        return type(self), self._arguments
+    def get_config(self) -> dict[str, Any]:
+        """Give the constructor's arguments by name; JSON can write them.
+
+        Example:
+            >>> config = keras.saving.serialize_keras_object(tokenizer)
+            >>> again = keras.saving.deserialize_keras_object(json.loads(json.dumps(config)))
+        """
+        return dict(self._arguments)
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """Make a tokenizer of what `get_config` gave."""
+        return cls(**config)
+
+    def __reduce__(self) -> tuple[Callable[..., "Tokenizer"], tuple[dict[str, Any]]]:
+        return type(self).from_config, (self.get_config(),)
 
     @property
     def surface_forms(self) -> tuple[str, ...]:

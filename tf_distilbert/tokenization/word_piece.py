@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import keras
 import numpy as np
 import tensorflow as tf
 import tensorflow_text as tf_text
@@ -41,6 +42,7 @@ _SPECIAL_PATTERN = rf"\[({'|'.join(token[1:-1] for token in BERT_TOKENS)})\]"
 _RESERVED = re.compile("[\x01-\x04\ue000-\uf8ff\U000f0000-\U000ffffd\U00100000-\U0010fffd]")
 
 
+@keras.saving.register_keras_serializable("tf_distilbert")
 class WordPieceTokenizer(Tokenizer):
     """Text to WordPiece ids, inside or outside a graph.
 
@@ -71,7 +73,12 @@ class WordPieceTokenizer(Tokenizer):
         self.lower_case = lower_case
         self.strip_accents = lower_case if strip_accents is None else strip_accents
         self.split_chinese = split_chinese
-        self._arguments = (vocabulary, lower_case, strip_accents, split_chinese)
+        self._arguments = {
+            "vocabulary": list(vocabulary),
+            "lower_case": lower_case,
+            "strip_accents": strip_accents,
+            "split_chinese": split_chinese,
+        }
         super().__init__(
             vocabulary,
             BERT_TOKENS,
