@@ -131,7 +131,7 @@ STUDENTS = {
     "too shallow": (["student.num_layers=0"], r"num_layers is 0; .* gives a student of 1 to 2$"),
     "start": (
         ["student.initialize_from=zero"],
-        r"student\.initialize_from is 'zero'; it must be one of teacher, random$",
+        r"student\.initialize_from: zero: no such model folder; give its path, or hf://OWNER/NAME$",
     ),
     "temperature": (["loss.temperature=0"], r"temperature is 0\.0; it must be above 0$"),
     "weight": (["loss.mlm_weight=-1"], r"loss\.mlm_weight is -1\.0; it must be 0 or more$"),

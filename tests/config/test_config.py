@@ -203,6 +203,18 @@ BAD = {
         {"train__validation_batch_size": 0},
         r"train\.validation_batch_size is 0; it must be above 0",
     ),
+    "no start": (
+        {"student__initialize_from": ""},
+        r"student\.initialize_from is ''; it must be teacher, random, or a model's folder",
+    ),
+    "layers of a student that is there": (
+        {"student__initialize_from": "runs/first/model", "student__num_layers": 2},
+        r"student\.num_layers is given, .*; remove one \(student\.num_layers=null takes one back",
+    ),
+    "map of a student that is there": (
+        {"student__initialize_from": "runs/first/model", "student__layer_map": [0]},
+        r"student\.layer_map is given, but the model of student\.initialize_from has its own lay",
+    ),
     "warm-up": ({"train__warmup_share": 1.0}, r"train\.warmup_share is 1\.0; .* \[0, 1\)"),
 }
 

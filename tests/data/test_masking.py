@@ -2,6 +2,9 @@
 
 import itertools
 import math
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -38,7 +41,7 @@ def test_the_mixing_function_has_the_published_values():
 
 
 def test_uniform_numbers_are_strictly_between_0_and_1():
-    # At 0 and at 1 the logarithms of the race are infinite, which stands for "never chosen".
+    # At 0 and at 1 the logarithms of the race are infinite.
     numbers = masking.to_uniform(tf.constant([0, 1 << 63, ALL_BITS], tf.uint64)).numpy()
     assert 0 < numbers[0] < 1e-6
     assert numbers[1] == pytest.approx(0.5, abs=1e-6)
@@ -302,6 +305,38 @@ def test_epochs_seeds_and_indices_give_unrelated_masks():
         assert abs((base & other).sum() - expected) < 5 * math.sqrt(expected)
     assert (base == places(0, 0, 0)).all()
     assert (base == places(2**64, 0, 0)).all()  # seeds are taken modulo 2^64
+
+
+CHECKED = """
+import sys
+sys.path[:0] = {paths!r}
+import numpy as np
+import tensorflow as tf
+from support.masking_reference import PAD, make_masker, make_rows
+tf.debugging.enable_check_numerics()
+rows = make_rows(60, 48)
+counts = np.arange(100)
+for options in ({{}}, {{"smoothing": 0.7, "token_counts": counts}}, {{"whole_word": True}}):
+    masker = make_masker(48, **options)
+    dataset = tf.data.Dataset.from_tensor_slices((rows, np.arange(60))).batch(20)
+    for inputs, _, weights in dataset.map(lambda r, i: masker(r, PAD, tf.zeros_like(i), i)):
+        print(int(weights.numpy().sum()), int(inputs["token_ids"].numpy().sum()))
+"""
+
+
+@pytest.mark.slow
+def test_no_number_on_the_way_is_infinite():
+    """As the debugger of TensorFlow sees it, which has its hand in all that is traced later."""
+    tests = Path(__file__).parents[1]
+    code = CHECKED.format(paths=[str(tests), str(tests.parent)])
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr[-3000:]
+    rows, expected = make_rows(60, 48), []
+    for options in ({}, {"smoothing": 0.7, "token_counts": np.arange(100)}, {"whole_word": True}):
+        seen, *_, chosen = run(make_masker(48, **options), rows)
+        parts = [slice(i, i + 20) for i in (0, 20, 40)]
+        expected += [f"{chosen[part].sum()} {seen[part].sum()}" for part in parts]
+    assert result.stdout.splitlines() == expected
 
 
 def test_smoothing_without_counts_is_refused():

@@ -4,10 +4,13 @@ import numpy as np
 import pytest
 
 from support import tiny
+from tf_distilbert.distillation import student as student_module
 from tf_distilbert.distillation.student import build_student, even_layer_map
 from tf_distilbert.errors import UserError
+from tf_distilbert.model_files.folder import save_model
 from tf_distilbert.model_files.hf_weights import named_variables
 from tf_distilbert.models.architecture import Architecture
+from tf_distilbert.models.encoder_model import EncoderModel
 from tf_distilbert.models.masked_language_model import MaskedLanguageModel
 
 
@@ -82,6 +85,33 @@ def test_random_initialisation_copies_nothing():
     assert abs(np.corrcoef(table.ravel(), copied.ravel())[0, 1]) < 0.2
 
 
+def test_a_student_that_is_there_already_is_taken_as_it_is(tmp_path):
+    """Whatever its depth and its sizes; nothing comes from the teacher, fold_segments or not."""
+    sizes = {"family": "distilbert", "num_segments": 0, "layer_norm_epsilon": 1e-12}
+    first = tiny.model(seed=3, num_layers=3, hidden_size=24, max_positions=48, **sizes)
+    save_model(first, tmp_path / "first")
+    for fold_segments in (True, False):
+        student = build_student(
+            tiny.model(), fold_segments=fold_segments, initialize_from=str(tmp_path / "first")
+        )
+        assert student.architecture == first.architecture
+        assert student.tokenizer.sha256 == first.tokenizer.sha256
+        np.testing.assert_array_equal(tiny.weights(student), tiny.weights(first))
+
+
+def test_a_folder_of_another_task_is_refused(tmp_path):
+    save_model(EncoderModel(tiny.architecture(), tiny.tokenizer()), tmp_path / "encoder")
+    with pytest.raises(UserError, match=r"student\.initialize_from: .*encoder.*head") as caught:
+        build_student(tiny.model(), initialize_from=str(tmp_path / "encoder"))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_preset_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(student_module, "load_model", lambda path: object())
+    with pytest.raises(UserError, match=r"from: keras_nlp://a: a keras-nlp preset cannot be tr"):
+        build_student(tiny.model(), initialize_from="keras_nlp://a")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -90,7 +120,9 @@ def test_random_initialisation_copies_nothing():
         ({"num_layers": 2, "layer_map": [0, 1, 2]}, "3 entries for 2 student layers"),
         ({"layer_map": [0, 4]}, "layer 4; the teacher has layers 0 to 3"),
         ({"layer_map": [-1, 2]}, "layer -1"),
-        ({"initialize_from": "luck"}, "teacher or random"),
+        ({"initialize_from": "luck"}, r"initialize_from: luck: no such model folder; give its"),
+        ({"initialize_from": "f", "num_layers": 2}, r"num_layers is given, but the model of stud"),
+        ({"initialize_from": "f", "layer_map": [0]}, r"layer_map is given, but .*; remove one$"),
     ],
 )
 def test_what_does_not_fit_is_refused(arguments, message):

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -23,6 +24,15 @@ def make(folder, seed=0, keep=2, data="text"):
     trainer = MaskedLMPretrainer(tiny.model(seed, hidden_size=8, num_layers=1), seed=7)
     trainer.compile(AdamW(1e-2))
     return Checkpoints(folder, trainer, data=data, batch_size=8, keep=keep)
+
+
+def make_scaled(folder, seed=0):
+    """As `make`, with the optimizer that float16 needs."""
+    checkpoints = make(folder, seed)
+    trainer = checkpoints.trainer
+    trainer.optimizer = keras.optimizers.LossScaleOptimizer(AdamW(1e-2), initial_scale=2.0**10)
+    trainer.optimizer.build(trainer.trainable_variables)
+    return checkpoints
 
 
 def bits(checkpoints):
@@ -133,6 +143,47 @@ def test_another_model_or_text_is_refused(tmp_path, trained):
     other.compile(AdamW(1e-2))
     with pytest.raises(UserError, match="step-00000003: belongs to another model"):
         Checkpoints(tmp_path, other, data="text", batch_size=8, keep=2).restore(pytest.fail)
+
+
+def fill(checkpoints, seed):
+    """Give every variable of the optimizer numbers of its own."""
+    generator = np.random.default_rng(seed)
+    for variable in checkpoints.trainer.optimizer.variables:
+        values = generator.integers(1, 1000, variable.shape)
+        variable.assign(values.astype(variable.numpy().dtype))
+
+
+def test_the_loss_scale_of_float16_comes_back(tmp_path):
+    saved = make_scaled(tmp_path)
+    fill(saved, 5)
+    saved.save(Progress(1))
+    other = make_scaled(tmp_path, seed=1)
+    assert other.restore(pytest.fail) == Progress(1)
+    assert bits(other).keys() == bits(saved).keys()
+    for name, value in bits(saved).items():
+        np.testing.assert_array_equal(bits(other)[name], value, err_msg=name)
+    scales = [bits(saved)[f"loss_scale/{name}"] for name in ("step_counter", "dynamic_scale")]
+    own = saved.trainer.optimizer
+    assert scales == [own.step_counter.numpy(), own.dynamic_scale.numpy()] and scales[0] > 0
+
+
+@pytest.mark.parametrize(("before", "after"), [(make, make_scaled), (make_scaled, make)])
+def test_a_run_may_change_between_float16_and_others(tmp_path, before, after):
+    saved = before(tmp_path)
+    fill(saved, 6)
+    saved.save(Progress(1))
+    other = after(tmp_path, seed=1)
+    assert other.restore(pytest.fail) == Progress(1)
+    both = bits(saved).keys() & bits(other).keys()
+    assert {name for name in both if name.startswith("optimizer/")} == {
+        f"optimizer/{i}/{v.name.rpartition('_')[2]}"
+        for i, v in enumerate(make(tmp_path).trainer.optimizer.variables)
+    }
+    for name in both:
+        np.testing.assert_array_equal(bits(other)[name], bits(saved)[name], err_msg=name)
+    if after is make_scaled:  # nothing to go on with: it begins as in a new run
+        assert bits(other)["loss_scale/dynamic_scale"] == 2.0**10
+        assert bits(other)["loss_scale/step_counter"] == 0
 
 
 def test_the_newest_and_the_best_are_kept(tmp_path):

@@ -99,7 +99,9 @@ def test_a_resumed_run_goes_on_counting(tmp_path, console, monkeypatch):
     assert said(console) == told
 
 
-@pytest.mark.parametrize("torn", [b'{"path": "/data/rec', b"\xff\xfe", b"[1, 2]\n", b"{}\n", b"\n"])
+@pytest.mark.parametrize(
+    "torn", [b'{"path": "/data/rec', b"\xff\xfe", b"[1, 2]\n", b"{}\n", b"7\n", b"\n"]
+)
 def test_torn_lines_cost_nothing_but_themselves(tmp_path, console, torn):
     DamageLog(tmp_path, [found(1)], console).note()
     with open(tmp_path / "damaged.jsonl", "ab") as file:

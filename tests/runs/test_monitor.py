@@ -67,8 +67,10 @@ def test_a_log_is_read_up_to_where_it_is_torn(tmp_path):
 
 def test_the_logged_rate_is_that_of_the_update_just_made(tmp_path):
     monitor = make(tmp_path, io.StringIO())
-    monitor.set_model(type("Model", (), {"start_new_means": lambda self: None})())
+    signals = {"skipped_in_a_row": 0.0, "stop_requested": 0.0}
+    model = type("Model", (), {"start_new_means": lambda self: None, "signals": signals})()
+    monitor.set_model(model)
     with monitor:
-        logs = dict.fromkeys(("skipped_in_a_row", "skipped_updates", "stop_requested"), 0.0)
-        monitor.on_train_batch_end(0, logs | {"loss": 1.0, "tokens_per_second": 9.0})
+        logs = {"skipped_updates": 0.0, "loss": 1.0, "tokens_per_second": 9.0}
+        monitor.on_train_batch_end(0, logs)
     assert read_log(tmp_path, "train")[0]["learning_rate"] == 1.0

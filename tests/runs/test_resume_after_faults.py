@@ -12,9 +12,10 @@ from test_train import settings
 from support import tiny
 from tf_distilbert.config.file import parse_config
 from tf_distilbert.config.jobs import DistillConfig
+from tf_distilbert.errors import UserError
 from tf_distilbert.runs.checkpoints import Checkpoints, Progress
 from tf_distilbert.runs.directory import RunDirectory
-from tf_distilbert.runs.logs import RunLog
+from tf_distilbert.runs.logs import RunLog, read_log
 from tf_distilbert.runs.train import distill
 
 
@@ -55,6 +56,56 @@ def test_a_validation_that_is_not_made_again_stays(tmp_path):
     RunLog(tmp_path, 3)
     assert lines(tmp_path) == [(3, "train"), (3, "validation")]
     assert scalars(tmp_path) == {(3, "train/loss"): 1, (3, "validation/loss"): 1}
+
+
+BROKEN = {
+    "torn": b'{"step": 2, "kind": "tra',
+    "torn, with a brace at its end": b'{"step": 2, "kind}',
+    "another line in it": b'{"step": 2, {"step": 2, "kind": "train"}',
+    "a list": b"[1, 2]",
+    "a number": b"7",
+    "text": b'"step kind"',
+    "nothing": b"",
+    "no kind": b'{"step": 2, "loss": 1.0}',
+    "no step": b'{"kind": "train", "loss": 1.0}',
+    "a step in words": b'{"step": "two", "kind": "train"}',
+    "a kind that is none": b'{"step": 2, "kind": ["train"]}',
+    "no UTF-8": b'{"step": 2, "kind": "train", "\xff\xfe": 1.0}',
+    "zeros, as a lost page": bytes(40),
+    "very deep": b"[" * 100_000,
+}
+
+
+@pytest.mark.parametrize("broken", BROKEN.values(), ids=BROKEN)
+def test_a_broken_line_costs_nothing_but_itself(tmp_path, broken):
+    with RunLog(tmp_path, 0) as log:
+        for step in (1, 3, 4):
+            log.write(step, "train", {"loss": float(step)})
+    path = tmp_path / "log.jsonl"
+    first, *others = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([first, broken, b"\n", *others]))
+    with pytest.raises(UserError, match=rf"{path}: line 2 is broken; remove it$"):
+        read_log(tmp_path, "train")
+    said = []
+    assert [report["step"] for report in read_log(tmp_path, "train", said.append)] == [1, 3, 4]
+    RunLog(tmp_path, 3, said.append)
+    assert said == [f"{path}: line 2 is broken; it is left out"] * 2
+    assert path.read_bytes() == first + others[0]
+    # It is said once: now the log is whole.
+    RunLog(tmp_path, 3, pytest.fail)
+    assert [report["step"] for report in read_log(tmp_path, "train")] == [1, 3]
+
+
+@pytest.mark.parametrize("broken", BROKEN.values(), ids=BROKEN)
+def test_an_end_that_is_torn_is_no_news(tmp_path, broken):
+    with RunLog(tmp_path, 0) as log:
+        log.write(1, "train", {"loss": 1.0})
+    path = tmp_path / "log.jsonl"
+    whole = path.read_bytes()
+    path.write_bytes(whole + broken)
+    assert [report["step"] for report in read_log(tmp_path, "train")] == [1]
+    RunLog(tmp_path, 1, pytest.fail)
+    assert path.read_bytes() == whole
 
 
 def test_a_run_killed_before_its_first_checkpoint_has_no_double_line(tmp_path):

@@ -20,6 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code: 0; 2 for what the user can mend; 128 and the signal's number for a run that
         was stopped by one, 130 for Ctrl-C; of ``launch`` that of its workers.
     """
+    _open_closed_streams()
     options = parse(arguments)
     try:
         return VERBS[options.verb](options) or 0
@@ -40,6 +41,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # whoever reads has enough, as in `... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
+
+
+def _open_closed_streams() -> None:
+    """Give a process that was started without a standard stream (``2>&-``) one that leads nowhere.
+
+    Else the next file that is opened takes the stream's number, and gets what libraries print.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:  # a new descriptor has the lowest number that is free, which is this one
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8", errors="replace"))
 
 
 def _how_to_go_on(arguments: Sequence[str] | None, verb: str) -> str:

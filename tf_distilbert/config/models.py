@@ -9,7 +9,16 @@ from tf_distilbert.models.architecture import Architecture
 
 @dataclass(frozen=True)
 class StudentConfig:
-    """What student is built from the teacher; see `build_student`."""
+    """What student is built from the teacher; see `build_student`.
+
+    Attributes:
+        num_layers: the student's depth; by default the map's length, or half the teacher's layers.
+        layer_map: for each student layer the teacher layer (from 0) that it starts as; by default
+            evenly from first to last.
+        fold_segments: add the teacher's type-0 embedding to the student's position table.
+        initialize_from: ``teacher``, ``random``, or the folder of a student to train on, such as
+            the ``model`` of an earlier run, see `load_model`; its depth and sizes are kept.
+    """
 
     num_layers: int | None = None
     layer_map: list[int] | None = None
@@ -17,7 +26,15 @@ class StudentConfig:
     initialize_from: str = "teacher"
 
     def __post_init__(self) -> None:
-        check_choice("student.initialize_from", self.initialize_from, ("teacher", "random"))
+        start = self.initialize_from
+        check(start != "", "student.initialize_from", "''", "teacher, random, or a model's folder")
+        if start not in ("teacher", "random"):
+            for name in ("num_layers", "layer_map"):
+                if getattr(self, name) is not None:
+                    raise UserError(
+                        f"student.{name} is given, but the model of student.initialize_from has "
+                        f"its own layers; remove one (student.{name}=null takes one back)"
+                    )
         if self.num_layers and self.layer_map and len(self.layer_map) != self.num_layers:
             raise UserError(
                 f"student.layer_map has {len(self.layer_map)} entries for {self.num_layers} "

@@ -6,6 +6,7 @@ from tf_distilbert.config.checks import check, check_choice
 from tf_distilbert.errors import UserError
 
 BACKENDS = ("tensorflow", "jax")
+_PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
 STRATEGIES = ("auto", "one", "mirrored", "multi_worker", "tpu")
 
 
@@ -19,10 +20,14 @@ class TrainConfig:
         micro_batch_size: sequences that are in memory of a device at a time; by default all that
             it has of a batch.
         learning_rate: the peak.
+        ema_momentum: keep a moving average of the weights, of which each update replaces the share
+            1 - momentum (0.999: about the last thousand updates); it is what is validated and
+            saved. null: none.
         warmup_share: share of all updates in which the rate rises; then it falls linearly to 0.
         clip_norm: largest L2 norm of the gradient; null for none.
-        precision: ``float32``, ``mixed_bfloat16`` (float32 master weights), or ``auto``: the
-            latter where the device has instructions for it.
+        precision: ``float32``, ``mixed_bfloat16`` or ``mixed_float16`` (float32 master weights;
+            float16 with a dynamic loss scale), or ``auto``: what the device is made for. The run's
+            ``config.yaml`` has the choice.
         backend: what Keras runs on, ``tensorflow`` or ``jax``; null leaves it to the environment
             variable KERAS_BACKEND. It is chosen as Keras is imported: a script sets that variable.
         strategy: which devices train together: ``auto``, ``one``, ``mirrored``, ``multi_worker`` or
@@ -53,6 +58,7 @@ class TrainConfig:
     epsilon: float = 1e-6
     weight_decay: float = 0.0
     clip_norm: float | None = 5.0
+    ema_momentum: float | None = None
     precision: str = "auto"
     backend: str | None = None
     strategy: str = "auto"
@@ -85,11 +91,12 @@ class TrainConfig:
         for name in ("micro_batch_size", "clip_norm", "histogram_every"):
             value = getattr(self, name)
             check(value is None or value > 0, f"train.{name}", value, "above 0, or null")
-        for name in ("warmup_share", "beta_1", "beta_2"):
-            check(0 <= getattr(self, name) < 1, f"train.{name}", getattr(self, name), "in [0, 1)")
+        for name in ("warmup_share", "beta_1", "beta_2", "ema_momentum"):
+            share = getattr(self, name) or 0.0
+            check(0 <= share < 1, f"train.{name}", share, "in [0, 1)")
         check(0 <= self.seed < 2**32, "train.seed", self.seed, "in [0, 2^32)")
         check(self.weight_decay >= 0, "train.weight_decay", self.weight_decay, "0 or more")
-        check_choice("train.precision", self.precision, ("auto", "float32", "mixed_bfloat16"))
+        check_choice("train.precision", self.precision, _PRECISIONS)
         check_choice("train.backend", self.backend, (None, *BACKENDS))
         check_choice("train.strategy", self.strategy, STRATEGIES)
         check_choice("train.resume", self.resume, ("never", "auto", "overwrite"))

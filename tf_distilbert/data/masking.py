@@ -90,8 +90,9 @@ class TokenMasker:
         if smoothing and token_counts is not None:
             weights = np.maximum(token_counts, 1).astype(np.float64) ** -smoothing
         weights[list(special_ids)] = 0.0
-        with np.errstate(divide="ignore"):
-            self._log_weights = tf.constant(np.log(weights), tf.float32)
+        log_weights = np.full(self.vocabulary_size, -NEVER)
+        np.log(weights, out=log_weights, where=weights > 0)
+        self._log_weights = tf.constant(log_weights, tf.float32)
         self._continues = tf.constant(
             [
                 not token.startswith(word_start) if word_start else token.startswith("##")
@@ -145,7 +146,7 @@ class TokenMasker:
         else:
             values, positions = tf.math.top_k(-times, self.num_slots)
             slots = tf.range(self.num_slots)[None, :]
-            chosen = (slots < wanted[:, None]) & tf.math.is_finite(values)
+            chosen = (slots < wanted[:, None]) & (-values < NEVER)
         positions = tf.where(chosen, positions, 0)
         mask_ids = tf.where(chosen, tf.gather(token_ids, positions, batch_dims=1), 0)
         seen = self._hide(token_ids, positions, chosen, row_keys)
@@ -155,12 +156,12 @@ class TokenMasker:
     def _arrival_times(
         self, token_ids: tf.Tensor, padding_mask: tf.Tensor, row_keys: tf.Tensor
     ) -> tf.Tensor:
-        """Exponential times with rate w(token), as logarithms; infinite where never chosen."""
+        """Exponential times with rate w(token), as logarithms; `NEVER` where never chosen."""
         positions = tf.range(tf.shape(token_ids)[1])
         uniform = to_uniform(_position_keys(row_keys, positions[None, :], stream=1))
         log_times = tf.math.log(-tf.math.log(uniform))
         log_times -= tf.gather(self._log_weights, token_ids)
-        return tf.where(padding_mask, log_times, np.inf)
+        return tf.where(padding_mask, log_times, NEVER)
 
     def _number_to_choose(self, padding_mask: tf.Tensor, row_keys: tf.Tensor) -> tf.Tensor:
         length = tf.reduce_sum(tf.cast(padding_mask, tf.float32), axis=1)
@@ -174,9 +175,7 @@ class TokenMasker:
         """Take words in the order in which their first piece arrives, as long as they fit."""
         shape = tf.shape(token_ids)
         # What follows a special token starts a word even if a cut left it as a continuation.
-        after_special = tf.pad(
-            ~tf.math.is_finite(times[:, :-1]), [[0, 0], [1, 0]], constant_values=True
-        )
+        after_special = tf.pad(times[:, :-1] >= NEVER, [[0, 0], [1, 0]], constant_values=True)
         starts = tf.reshape(~tf.gather(self._continues, token_ids) | after_special, [-1])
         # One list of words over the whole batch: every row starts a word, so none spans two rows.
         word = tf.cumsum(tf.cast(starts, tf.int32)) - 1
@@ -188,7 +187,7 @@ class TokenMasker:
         order = tf.argsort(by_word, axis=1, stable=True)[:, : self.num_slots]
         size, offset, by_word = (tf.gather(t, order, batch_dims=1) for t in (size, offset, by_word))
         end = tf.range(self.num_slots)[None, :] - offset + size
-        return order, (end <= wanted[:, None]) & tf.math.is_finite(by_word)
+        return order, (end <= wanted[:, None]) & (by_word < NEVER)
 
     def _hide(
         self, token_ids: tf.Tensor, positions: tf.Tensor, chosen: tf.Tensor, row_keys: tf.Tensor
@@ -217,6 +216,11 @@ def _position_keys(row_keys: tf.Tensor, positions: tf.Tensor, stream: int) -> tf
     counter = as_uint64(positions) * as_uint64(4) + as_uint64(stream)
     return mix(row_keys[:, None] + counter * as_uint64(GAMMA))
 
+
+NEVER = 1e30
+"""The logarithm of a time that does not come. Times that come are below 1000, and vanish beside it.
+Infinity would do as well, but for `tf.debugging.enable_check_numerics`, which takes it for a fault.
+"""
 
 GAMMA = 0x9E3779B97F4A7C15
 """2^64 by the golden ratio: its multiples spread consecutive numbers over all 64 bits."""

@@ -10,6 +10,7 @@ from dataclasses import replace
 import keras
 
 from tf_distilbert.errors import UserError
+from tf_distilbert.model_files.folder import load_model
 from tf_distilbert.model_files.hf_weights import named_variables
 from tf_distilbert.model_files.keras_nlp_models import (
     KerasNlpMaskedLanguageModel,
@@ -45,7 +46,8 @@ def build_student(
 ) -> MaskedLanguageModel:
     """Build the student of a teacher and start it from the teacher's weights.
 
-    Embeddings, the layers of the map and the whole masked-LM head are copied.
+    Embeddings, the layers of the map and the whole masked-LM head are copied. Or take a student
+    that is there already, to go on with it under another loss, another text or another teacher.
 
     Args:
         teacher: a BERT, RoBERTa or DistilBERT with its masked-LM head: one of `load_model`, or a
@@ -56,14 +58,18 @@ def build_student(
         fold_segments: add the teacher's type-0 embedding to the student's position table. The
             student of a BERT has no type embeddings; without them its first layer would see other
             inputs than the teacher's did. The reference drops them (``False`` is exactly that).
-        initialize_from: ``teacher``, or ``random`` to copy nothing.
+        initialize_from: ``teacher``; ``random`` to copy nothing; or the folder of a student, such
+            as the ``model`` of an earlier run, or anything else that `load_model` takes, but for
+            keras-nlp's presets. It is taken as it is, depth and sizes included; `Distiller` sees
+            whether it has the teacher's vocabulary.
 
     Returns:
         A DistilBERT; of a RoBERTa, which differs in more than depth, a smaller RoBERTa. It has the
-        teacher's tokenizer.
+        teacher's tokenizer. Of a folder, the folder's model with the folder's tokenizer.
 
     Raises:
-        UserError: the teacher is no masked language model, or depth or layer map do not fit it.
+        UserError: the teacher is no masked language model; depth or layer map do not fit it, or are
+            given beside a folder; or the folder is missing, broken, or of no masked language model.
 
     Source: Sanh et al. 2019, section 3.
 
@@ -71,15 +77,35 @@ def build_student(
         >>> student = build_student(load_model("hf://google-bert/bert-base-uncased"))
         >>> student.count_params()
         66985530
+        >>> student = build_student(teacher, initialize_from="runs/first/model")
     """
     teacher = as_model(teacher)
-    layers = _resolve_layers(teacher.architecture.num_layers, num_layers, layer_map)
     if initialize_from not in ("teacher", "random"):
-        raise UserError(f"student.initialize_from {initialize_from!r}: use teacher or random")
+        return _load_student(initialize_from, num_layers=num_layers, layer_map=layer_map)
+    layers = _resolve_layers(teacher.architecture.num_layers, num_layers, layer_map)
     architecture = _student_architecture(teacher.architecture, len(layers))
     student = MaskedLanguageModel(architecture, teacher.tokenizer, name="student")
     if initialize_from == "teacher":
         _copy_weights(teacher, student, layers, fold_segments)
+    return student
+
+
+def _load_student(path: str, **depth: int | Sequence[int] | None) -> MaskedLanguageModel:
+    for name, given in depth.items():
+        if given is not None:
+            raise UserError(
+                f"student.{name} is given, but the model of student.initialize_from has its own "
+                "layers; remove one"
+            )
+    try:
+        student = load_model(path)
+    except UserError as error:
+        raise UserError(f"student.initialize_from: {error}") from None
+    if not isinstance(student, MaskedLanguageModel):
+        raise UserError(
+            f"student.initialize_from: {path}: a keras-nlp preset cannot be trained on; give "
+            "another model"
+        )
     return student
 
 

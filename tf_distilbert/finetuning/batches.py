@@ -1,6 +1,7 @@
 """What a fine-tuning learns from: the splits of a task as batches, and how they are measured."""
 
 import hashlib
+from functools import partial
 from typing import Any
 
 import keras
@@ -31,7 +32,8 @@ def task_batches(
     tokens = int(train.rows.lengths.sum())
     # The last batch of an epoch counts in full, as `resolve_steps` has it.
     rows = batches.steps_per_epoch * config.global_batch_size
-    total_steps = resolve_steps(config, rows, tokens)
+    steps_of = partial(resolve_steps, num_sequences=rows, num_tokens=tokens)
+    total_steps = steps_of(config)
 
     def make_stream(first_step: int) -> Any:
         return distributed_dataset(
@@ -46,6 +48,7 @@ def task_batches(
     return TrainingBatches(
         identity=_identity(train),
         total_steps=total_steps,
+        steps_of=steps_of,
         batch_size=config.global_batch_size,
         description=f"{config.global_batch_size} rows, about {average:,.0f} tokens each",
         make_stream=make_stream,

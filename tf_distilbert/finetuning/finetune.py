@@ -61,7 +61,7 @@ def finetune(config: FinetuneConfig, console: Console | None = None) -> dict[str
         teacher = None  # the trainer may hold it in fewer bytes
         held_out = [name for name in splits if name != "train"]
         batches = task_batches(trainer, splits["train"], splits[held_out[0]], config.train)
-        train_to_the_end(trainer, batches, config.train, job.run, job.console)
+        train_to_the_end(trainer, batches, job)
         job.finish(model, "finetune")
         forward = step.forward_pass(model)
         scores = {

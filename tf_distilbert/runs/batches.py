@@ -33,6 +33,8 @@ class TrainingBatches:
     Attributes:
         identity: of the content; a run does not go on with another one.
         total_steps: of the run.
+        steps_of: from other settings to the steps that they make of this content; what a run was to
+            have before it was made longer.
         batch_size: rows in a step.
         description: of a step, for the run's first line.
         make_stream: from the first step to be made to the batches from there to the last step, in
@@ -45,6 +47,7 @@ class TrainingBatches:
 
     identity: str
     total_steps: int
+    steps_of: Callable[[TrainConfig], int]
     batch_size: int
     description: str
     make_stream: Callable[[int], Any]
@@ -70,7 +73,8 @@ def masked_lm_batches(
     masker = TokenMasker.for_records(records, seed=train.seed, **asdict(config.data.masking))
     damaged = [records.damaged, *([held_out.damaged] if held_out else [])]
     rows = PackedRecords(records) if config.data.packing else records
-    total_steps = resolve_steps(train, rows.num_sequences, rows.num_tokens)
+    steps_of = partial(resolve_steps, num_sequences=rows.num_sequences, num_tokens=rows.num_tokens)
+    total_steps = steps_of(train)
 
     def make_stream(first_step: int) -> Any:
         make = partial(
@@ -88,6 +92,7 @@ def masked_lm_batches(
     return TrainingBatches(
         identity=rows.identity,
         total_steps=total_steps,
+        steps_of=steps_of,
         batch_size=train.global_batch_size,
         description=f"{train.global_batch_size} sequences, about {tokens:,.0f} tokens each",
         make_stream=make_stream,

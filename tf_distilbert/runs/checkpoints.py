@@ -1,16 +1,16 @@
 """Everything a run needs to go on as if it had not stopped, as plain tensors on disk.
 
 A checkpoint is a folder ``step-00000300`` with ``tensors.safetensors`` (model, optimizer, running
-metrics, by position and name) and ``state.json`` (`Progress`, seed, position in the data), which
-has checksums of both. A folder is written beside its place and renamed when complete.
-The teacher is in none.
+metrics, by position and name; the loss scale, where there is one) and ``state.json`` (`Progress`,
+seed, position in the data), which has checksums of both. A folder is written beside its place and
+renamed when complete. The teacher is in none.
 """
 
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,9 @@ from tf_distilbert.errors import UserError
 from tf_distilbert.training.trainer import MaskedMeanTrainer
 
 FORMAT_VERSION = 2
+
+# Of the loss scale, which begins anew where a checkpoint has none.
+_SCALE = "loss_scale/"
 
 
 @dataclass
@@ -160,10 +163,11 @@ class Checkpoints:
         variables = self._variables()
         shapes = {name: tuple(v.shape) for name, v in variables.items()}
         found = {name: t.shape for name, t in tensors.items() if name not in self._metrics}
-        if found != shapes:
+        if _without_scale(found) != _without_scale(shapes):
             raise UserError(f"{path}: belongs to another model; use another output")
         for name, variable in variables.items():
-            variable.assign(tensors[name])
+            if name in tensors:
+                variable.assign(tensors[name])
         self.trainer.seed = state["seed"]
 
     def _folder_of(self, step: int) -> Path:
@@ -172,7 +176,12 @@ class Checkpoints:
     def _variables(self) -> dict[str, keras.Variable]:
         """Name every variable by its place: Keras's names count the models of the process."""
         named = {f"model/{i}/{v.name}": v for i, v in enumerate(self.trainer.variables)}
-        for i, variable in enumerate(self.trainer.optimizer.variables):
+        optimizer = self.trainer.optimizer
+        if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+            for variable in (optimizer.step_counter, optimizer.dynamic_scale):
+                named[f"{_SCALE}{variable.name}"] = variable
+            optimizer = optimizer.inner_optimizer
+        for i, variable in enumerate(optimizer.variables):
             kind = variable.name.rpartition("_")[2]  # momentum, velocity, after the model's name
             named[f"optimizer/{i}/{kind}"] = variable
         return named
@@ -183,6 +192,11 @@ class Checkpoints:
             for metric in self.trainer.saved_metrics
             for variable in metric.variables
         }
+
+
+def _without_scale(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+    """Leave out what float16 alone has: a run may change its precision."""
+    return {name: shape for name, shape in shapes.items() if not name.startswith(_SCALE)}
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

@@ -23,7 +23,9 @@ _MAY_CHANGE = {
     *("train.micro_batch_size", "train.steps_per_execution", "train.jit_compile"),
     *("train.learning_rate", "train.clip_norm", "train.max_skipped_updates"),
 }
-
+# What may change, too, in a run that goes on, for whoever changes it knows: the length, which the
+# loop looks at, and the precision. A result that is there already is not one of another length.
+_MAY_CHANGE_TO_GO_ON = {"train.steps", "train.epochs", "train.tokens", "train.precision"}
 
 SCORES_FILE = "scores.json"
 """What a fine-tuning measured in the end."""
@@ -55,6 +57,7 @@ class RunDirectory:
     Attributes:
         path: the folder.
         model, checkpoints, tensorboard, not_finite, data: the paths named above.
+        before: how the run was trained that `check` found to go on with; None for a new one.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -66,12 +69,15 @@ class RunDirectory:
         self.tensorboard = self.path / "tensorboard"
         self.not_finite = self.path / "not_finite"
         self.data = self.path.with_name(self.path.name + "-data")
+        self.before: TrainConfig | None = None
 
-    def check(self, config: JobConfig) -> None:
+    def check(self, config: JobConfig, *, goes_on: bool = False) -> None:
         """See whether the run may start, before anything else takes time; writes nothing.
 
         Args:
             config: the run's configuration; its `train.resume` decides about a run that is there.
+            goes_on: whether a run that is there goes on, which may have another length or precision
+                from now on; by default its result is taken as it is.
 
         Raises:
             UserError: the folder holds a run and `train.resume` is ``never``; holds a run with
@@ -87,12 +93,13 @@ class RunDirectory:
                 "--overwrite to delete it, or choose another output"
             )
         if config.train.resume == "auto":
-            self._check_same(config)
+            self.before = self._check_same(config, _MAY_CHANGE_TO_GO_ON if goes_on else set())
 
     def create(self, config: JobConfig) -> None:
-        """Make the folder and write ``config.yaml``; with ``overwrite`` delete the old run first.
+        """Make the folder of a new run; with ``overwrite`` delete the old one first.
 
-        What is not a run's own stays.
+        What is not a run's own stays. A run that goes on keeps its ``config.yaml`` until
+        `write_config`: it says how long it was to be.
 
         Raises:
             UserError: it cannot be written.
@@ -101,6 +108,15 @@ class RunDirectory:
             if config.train.resume == "overwrite" and self.path.exists():
                 self._delete_results()
             self.path.mkdir(parents=True, exist_ok=True)
+        if self.before is None:
+            self.write_config(config)
+
+    def write_config(self, config: JobConfig) -> None:
+        """Write ``config.yaml``.
+
+        Raises:
+            UserError: it cannot be written.
+        """
         write_atomically(self.path / "config.yaml", dump_config(config).encode())
 
     def _is_unused(self) -> bool:
@@ -114,19 +130,22 @@ class RunDirectory:
             if folder.exists():
                 shutil.rmtree(folder)
 
-    def _check_same(self, config: JobConfig) -> None:
+    def _check_same(self, config: JobConfig, may_change: set[str]) -> TrainConfig:
         path = self.path / "config.yaml"
         try:
-            before = _flat(asdict(parse_config(type(config), read_yaml(path))))
+            found = parse_config(type(config), read_yaml(path))
         except UserError as error:
             raise UserError(f"{path}: {error}".replace(f"{path}: {path}", str(path))) from None
-        now = _flat(asdict(config))
+        before, now = _flat(asdict(found)), _flat(asdict(config))
+        if now["train.precision"] == "auto":  # whatever it has been
+            now["train.precision"] = before["train.precision"]
         for key in sorted(before.keys() | now.keys()):
-            if key not in _MAY_CHANGE and before.get(key) != now.get(key):
+            if key not in _MAY_CHANGE | may_change and before.get(key) != now.get(key):
                 raise UserError(
                     f"{self.path}: its run has {key} {before.get(key)}, now it is {now.get(key)}; "
                     "resume with the same settings or choose another output"
                 )
+        return found.train
 
 
 def _flat(values: dict, prefix: str = "") -> dict:

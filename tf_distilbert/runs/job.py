@@ -1,12 +1,15 @@
 """A job that makes a model: how each begins, and how it ends with the model in its folder."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from rich.console import Console
 
+from tf_distilbert.config.training import TrainConfig
+from tf_distilbert.errors import UserError
 from tf_distilbert.model_files.folder import save_model
 from tf_distilbert.model_files.provenance import write_provenance
 from tf_distilbert.models.encoder_model import EncoderModel
@@ -29,7 +32,7 @@ class Job:
     """Devices, output and settings of a job.
 
     Attributes:
-        config: as given.
+        config: as given, but with the precision that `auto` stands for here.
         strategy: which devices train; models are made in its scope.
         console: where progress is shown; a quiet one, if this process is not the chief's.
         run: the run directory.
@@ -44,10 +47,12 @@ class Job:
     def open(cls, config: JobConfig, console: Console | None) -> "Job":
         """Connect the devices, before anything is computed, and see whether the run may start.
 
-        Sets the precision of models made from now on; see `runtime.kept_precision`.
+        Sets the precision of models made from now on; see `runtime.kept_precision`. A run that goes
+        on has the one that it had, if no other is asked for.
 
         Raises:
-            UserError: the devices are not there, or the output holds something else.
+            UserError: the devices are not there, or have not the precision; or the output holds
+                something else.
         """
         with runtime.quiet_start():
             strategy = make_strategy(config.train.strategy)
@@ -55,8 +60,9 @@ class Job:
         if not is_chief(strategy):
             console = Console(quiet=True)
         run = RunDirectory(config.output)
-        run.check(config)
-        runtime.set_precision_and_seed(config.train.precision, config.train.seed)
+        run.check(config, goes_on=True)
+        precision = _set_precision_and_seed(config.train, run)
+        config = replace(config, train=replace(config.train, precision=precision))
         return cls(config, strategy, console, run)
 
     @property
@@ -88,10 +94,26 @@ class Job:
         def save() -> None:
             if is_chief(self.strategy):
                 save_model(model, self.run.model, overwrite=True)
-                validations: list[dict[str, Any]] = read_log(self.run.path, "validation")
+                warn = partial(self.console.print, markup=False, soft_wrap=True)
+                validations: list[dict[str, Any]] = read_log(self.run.path, "validation", warn)
                 last = validations[-1] if validations else None
                 write_provenance(self.run.model, verb, asdict(self.config), last)
 
         chief_first(self.strategy, save)
         self.console.print(f"the model is in {self.run.model}", markup=False, soft_wrap=True)
         return self.run.model
+
+
+def _set_precision_and_seed(train: TrainConfig, run: RunDirectory) -> str:
+    """Set what is asked for, with ``auto`` what the run had; give the precision that was set."""
+    before = run.before.precision if run.before else "auto"
+    wanted = before if train.precision == "auto" else train.precision
+    try:
+        return runtime.set_precision_and_seed(wanted, train.seed)
+    except UserError:
+        if wanted != before:
+            raise
+        raise UserError(
+            f"{run.path}: its run was in {before}, which this device does not have; go on with "
+            "train.precision=float32, which changes it, or on a device that has it"
+        ) from None

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -26,7 +27,8 @@ class RunLog:
         folder: the run directory.
         first_step: what is in the log beyond this step is dropped: a resumed run writes it again.
         validates_first: so is the validation of this very step, which is about to be made again.
-        warn: is told, once in a row, that nothing can be written.
+        warn: is told, once in a row, that nothing can be written; and of broken lines that are
+            dropped, too.
         read_only: write nothing; for all workers but the chief.
     """
 
@@ -43,7 +45,7 @@ class RunLog:
         self._writer = tf.summary.create_noop_writer()
         if not read_only:
             again = first_step if validates_first else None
-            _drop_lines_after(self._path, first_step, again)
+            _drop_lines_after(self._path, first_step, again, warn)
             _drop_events_after(folder / "tensorboard", first_step, again)
             self._writer = tf.summary.create_file_writer(str(folder / "tensorboard"))
 
@@ -96,29 +98,51 @@ class RunLog:
         return None
 
 
-def read_log(folder: Path, kind: str) -> list[dict]:
+def read_log(
+    folder: Path, kind: str, warn: Callable[[str], None] | None = None
+) -> list[dict[str, Any]]:
     """Give the reports of one kind from a run directory, in order.
 
     A last line that is torn, as a kill leaves it, is left out.
 
+    Args:
+        folder: the run directory.
+        kind: ``train`` or ``validation``.
+        warn: is told of another line that is broken, which is then left out, too.
+
     Raises:
-        UserError: another line is broken, or the log cannot be read; names it.
+        UserError: the log cannot be read; or another line is broken, and nobody is to be told.
     """
-    path = folder / "log.jsonl"
+    reports = _read_reports(folder / "log.jsonl", warn)
+    return [report for _, report in reports if report["kind"] == kind]
+
+
+def _read_reports(
+    path: Path, warn: Callable[[str], None] | None
+) -> Iterator[tuple[bytes, dict[str, Any]]]:
+    """Give every line of a log with what it says; see `read_log`."""
     try:
-        lines = path.read_text("utf-8", errors="replace").splitlines() if path.exists() else []
+        lines = path.read_bytes().splitlines() if path.exists() else []
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
-    reports = []
     for number, line in enumerate(lines, 1):
-        try:
-            report = json.loads(line)
-            if report["kind"] == kind:
-                reports.append(report)
-        except (ValueError, KeyError, TypeError):
-            if number < len(lines):
-                raise UserError(f"{path}: line {number} is broken; remove it") from None
-    return reports
+        report = _parse(line)
+        if report is not None:
+            yield line, report
+        elif number < len(lines):
+            if warn is None:
+                raise UserError(f"{path}: line {number} is broken; remove it")
+            warn(f"{path}: line {number} is broken; it is left out")
+
+
+def _parse(line: bytes) -> dict[str, Any] | None:
+    """Give a report; None for a line that is none."""
+    try:
+        report = json.loads(line.decode())
+        whole = isinstance(report["step"], int) and isinstance(report["kind"], str)
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return report if whole else None
 
 
 def _append(path: Path, text: str) -> None:
@@ -134,17 +158,18 @@ def _append(path: Path, text: str) -> None:
             raise
 
 
-def _drop_lines_after(path: Path, step: int, validated_again: int | None) -> None:
+def _drop_lines_after(
+    path: Path, step: int, validated_again: int | None, warn: Callable[[str], None]
+) -> None:
     if not path.exists():
         return
 
-    def keeps(line: dict) -> bool:
-        again = line["kind"] == "validation" and line["step"] == validated_again
-        return line["step"] <= step and not again
+    def keeps(report: dict[str, Any]) -> bool:
+        again = report["kind"] == "validation" and report["step"] == validated_again
+        return report["step"] <= step and not again
 
-    lines = path.read_text("utf-8").splitlines()
-    kept = [line for line in lines if line.endswith("}") and keeps(json.loads(line))]
-    write_atomically(path, "".join(line + "\n" for line in kept).encode())
+    kept = [line for line, report in _read_reports(path, warn) if keeps(report)]
+    write_atomically(path, b"".join(line + b"\n" for line in kept))
 
 
 def _drop_events_after(folder: Path, step: int, validated_again: int | None) -> None:
@@ -244,7 +269,7 @@ class DamageLog:
             try:
                 values = json.loads(line)
                 self._know(DamagedSequence(Path(values.pop("path")), **values))
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, AttributeError):
                 continue  # torn by a kill or a full disk; the sequence will be found again
 
     def _write(self, found: list[DamagedSequence]) -> None:

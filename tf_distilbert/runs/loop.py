@@ -6,19 +6,19 @@ stopped, wherever and however often, ends as if it had not been.
 
 import json
 import math
+from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 
 import keras
-from rich.console import Console
 
 from tf_distilbert.atomic_writes import write_atomically
 from tf_distilbert.config.training import TrainConfig
-from tf_distilbert.data.pipeline import reveal_user_errors
 from tf_distilbert.errors import Interrupted, UserError, explain_write_errors
 from tf_distilbert.runs.batches import TrainingBatches
 from tf_distilbert.runs.checkpoints import Checkpoints
 from tf_distilbert.runs.directory import RunDirectory
+from tf_distilbert.runs.job import Job
 from tf_distilbert.runs.logs import DamageLog, RunLog, read_log
 from tf_distilbert.runs.monitor import Interruption, Monitor
 from tf_distilbert.runs.tensorboard import StepProfile, WeightHistograms
@@ -33,27 +33,20 @@ from tf_distilbert.training.strategy import (
 from tf_distilbert.training.trainer import MaskedMeanTrainer
 
 
-def train_to_the_end(
-    trainer: MaskedMeanTrainer,
-    batches: TrainingBatches,
-    config: TrainConfig,
-    run: RunDirectory,
-    console: Console,
-) -> None:
+def train_to_the_end(trainer: MaskedMeanTrainer, batches: TrainingBatches, job: Job) -> None:
     """Train from the newest checkpoint, or from the start, to the last step.
 
     Args:
         trainer: what is trained; compiled here.
         batches: what it learns from.
-        config: how.
-        run: the run's directory.
-        console: where progress is shown.
+        job: how, and where it is written and shown.
 
     Raises:
-        UserError: the loss is not finite, or data or checkpoints are at fault.
+        UserError: the loss is not finite, data or checkpoints are at fault, or the run has more
+            steps already than it is to have.
         Interrupted: a signal came; everything is saved.
     """
-    strategy = trainer.strategy
+    config, run, console, strategy = job.config.train, job.run, job.console, trainer.strategy
     chief = is_chief(strategy)
     schedule = _compile(trainer, config, batches.total_steps)
     checkpoints = Checkpoints(
@@ -68,8 +61,14 @@ def train_to_the_end(
     progress = checkpoints.restore(warn)
     _check_same_step(strategy, progress.step, run)
     steps_left = batches.total_steps - progress.step
-    _announce(console, strategy, batches, steps_left)
-    if steps_left <= 0:
+    new_length = _new_length(run, batches, config, progress.step)
+    _announce(job, batches, steps_left)
+    if new_length:
+        warn(new_length)
+    if chief and run.before:
+        run.write_config(job.config)
+    if steps_left <= 0:  # `fit` ends with that, too: what is saved may be an average
+        trainer.optimizer.finalize_variable_values(trainer.trainable_variables)
         return
     log = RunLog(
         run.path,
@@ -98,7 +97,7 @@ def train_to_the_end(
     )
     stream = batches.make_stream(progress.step)
     # One long Keras epoch: the monitor counts steps, the stream counts passes over the data.
-    with interruption, log, monitor, ExitStack() as stack, reveal_user_errors():
+    with interruption, log, monitor, ExitStack() as stack:
         callbacks: list[keras.callbacks.Callback] = [monitor]
         if chief and config.histogram_every:
             every = config.histogram_every
@@ -113,13 +112,17 @@ def train_to_the_end(
             # No worker leaves while the chief still saves: its end could be the chief's.
             sum_over_workers(strategy, 0.0)
             raise
-    _report_losses(run, damage, console)
+    _report_losses(run, damage, warn)
+
+
+def _schedule(config: TrainConfig, total_steps: int) -> WarmupThenDecay:
+    warmup_steps = math.ceil(config.warmup_share * total_steps)
+    return WarmupThenDecay(config.learning_rate, warmup_steps, total_steps)
 
 
 def _compile(trainer: MaskedMeanTrainer, config: TrainConfig, total_steps: int) -> WarmupThenDecay:
     """Give the trainer its optimizer; the learning rate follows what is returned."""
-    warmup_steps = math.ceil(config.warmup_share * total_steps)
-    schedule = WarmupThenDecay(config.learning_rate, warmup_steps, total_steps)
+    schedule = _schedule(config, total_steps)
     with trainer.scope():
         optimizer = AdamW(
             schedule,
@@ -128,6 +131,8 @@ def _compile(trainer: MaskedMeanTrainer, config: TrainConfig, total_steps: int) 
             epsilon=config.epsilon,
             weight_decay=config.weight_decay,
             clip_norm=config.clip_norm,
+            use_ema=config.ema_momentum is not None,
+            ema_momentum=config.ema_momentum or 0.0,
         )
         trainer.compile(
             optimizer,
@@ -146,12 +151,56 @@ def _check_same_step(strategy: Strategy, step: int, run: RunDirectory) -> None:
         )
 
 
-def _announce(
-    console: Console, strategy: Strategy, batches: TrainingBatches, steps_left: int
-) -> None:
-    replicas = num_replicas(strategy)
+def _new_length(
+    run: RunDirectory, batches: TrainingBatches, now: TrainConfig, made: int
+) -> str | None:
+    """Say what another length means for a run that goes on; None if it has the length it had.
+
+    Raises:
+        UserError: it has made more steps than that.
+    """
+    before, total = run.before, batches.total_steps
+    if before is None or not made or _duration(before) == _duration(now):
+        return None
+    old_total = batches.steps_of(before)
+    (old_key, was), (key, is_now) = _duration(before), _duration(now)
+    if key != "train.steps":
+        is_now = f"{is_now} ({total} steps)"
+    if old_key != "train.steps":
+        was = f"{was} ({old_total} steps)"
+    if total < made:
+        raise UserError(
+            f"{run.path}: its run has made {made} steps, but {key} is {is_now}; give {made} steps "
+            "or more, or choose another output"
+        )
+    if old_total == total:
+        return None
+    change = f"{old_key} was {was}, now {'' if key == old_key else f'{key} is '}{is_now}"
+    if total == made:
+        return f"{change}: all of these steps are made"
+    rate, old_rate = (
+        float(schedule(made)) for schedule in (_schedule(now, total), _schedule(before, old_total))
+    )
+    return (
+        f"{change}: from step {made + 1} on the learning rate follows the schedule of {total} "
+        f"steps ({_number(rate)}, was {_number(old_rate)})"
+    )
+
+
+def _duration(train: TrainConfig) -> tuple[str, str]:
+    """Give the key that says how long a run is, and its value."""
+    durations = {name: getattr(train, name) for name in ("steps", "epochs", "tokens")}
+    return next((f"train.{name}", str(value)) for name, value in durations.items() if value)
+
+
+def _number(rate: float) -> str:
+    return f"{rate:.1e}" if rate else "0.0"
+
+
+def _announce(job: Job, batches: TrainingBatches, steps_left: int) -> None:
+    replicas = num_replicas(job.strategy)
     devices = f" on {replicas} devices" if replicas > 1 else ""
-    console.print(
+    job.console.print(
         f"{steps_left:,} of {batches.total_steps:,} steps of {batches.description}, in "
         f"{keras.config.dtype_policy().name}{devices}"
     )
@@ -165,15 +214,15 @@ def _write_batch(run: RunDirectory, batches: TrainingBatches, step: int) -> None
     write_atomically(run.not_finite / f"step-{step:08d}.json", json.dumps(batch).encode())
 
 
-def _report_losses(run: RunDirectory, damage: DamageLog, console: Console) -> None:
+def _report_losses(run: RunDirectory, damage: DamageLog, warn: Callable[[str], None]) -> None:
     """Say at the end what the run had to do without."""
-    skipped = round(sum(report["skipped_updates"] for report in read_log(run.path, "train")))
+    reports = read_log(run.path, "train", warn)
+    skipped = round(sum(report.get("skipped_updates", 0) for report in reports))
     if skipped:
-        line = f"{skipped} updates were not finite and were skipped; see {run.not_finite}"
-        console.print(line, markup=False, soft_wrap=True)
+        warn(f"{skipped} updates were not finite and were skipped; see {run.not_finite}")
     try:
         summary = damage.summary()
     except UserError as error:  # no reason to lose the model, which is saved next
         summary = str(error)
     if summary:
-        console.print(summary, markup=False, soft_wrap=True)
+        warn(summary)

@@ -22,6 +22,7 @@ from tf_distilbert.errors import Interrupted, NotFiniteError, UserError
 from tf_distilbert.runs.checkpoints import Checkpoints, Progress
 from tf_distilbert.runs.logs import DamageLog, RunLog
 from tf_distilbert.training.optimizer import WarmupThenDecay
+from tf_distilbert.training.update import updating
 
 
 class Interruption:
@@ -143,8 +144,9 @@ class Monitor(keras.callbacks.Callback):
         """Report, validate and save when it is time; stop when asked to."""
         before, step = self.progress.step, self.first_step + batch + 1
         self.progress.step = step
-        skipped = round(float(logs.pop("skipped_in_a_row")))
-        all_stop = float(logs.pop("stop_requested")) > 0 and step < self.total_steps
+        signals = {name: float(value) for name, value in self.model.signals.items()}
+        skipped = round(signals["skipped_in_a_row"])
+        all_stop = signals["stop_requested"] > 0 and step < self.total_steps
         in_all = round(float(logs["skipped_updates"]))
         if in_all > self.skipped_updates:
             for suspect in range(before + 1, step + 1):  # several, if made in one execution
@@ -189,7 +191,9 @@ class Monitor(keras.callbacks.Callback):
     def validate(self) -> bool:
         """Compute the held-out metrics; tell whether the loss was never as low."""
         assert self.held_out_metrics is not None
-        metrics = self.held_out_metrics([self])
+        self.model.settle()
+        with updating(self.model.optimizer).averages_in_place():
+            metrics = self.held_out_metrics([self])
         self._start_new_means()
         if self._is_interrupted():
             return False

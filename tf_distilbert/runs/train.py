@@ -20,6 +20,7 @@ from tf_distilbert.distillation.pretrainer import MaskedLMPretrainer
 from tf_distilbert.distillation.student import build_student
 from tf_distilbert.errors import UserError
 from tf_distilbert.model_files.folder import load_model
+from tf_distilbert.model_files.keras_nlp_models import KerasNlpMaskedLanguageModel
 from tf_distilbert.models.architecture import Architecture
 from tf_distilbert.models.masked_language_model import MaskedLanguageModel
 from tf_distilbert.runs.batches import masked_lm_batches
@@ -50,15 +51,14 @@ def distill(config: DistillConfig, console: Console | None = None) -> Path:
     with explain_lost_workers(job.strategy):
         with job.strategy.scope():
             teacher = load_model(config.teacher)
-            teacher.check_length(config.data.sequence_length)
-            if config.data.packing:
-                teacher.check_packing()
+            _check_rows(teacher, config.data)
             student = build_student(teacher, **asdict(config.student))
+            _check_rows(student, config.data, "student.initialize_from: ")
             distiller = Distiller(teacher, student, **job.trainer_arguments, **asdict(config.loss))
         del teacher  # the distiller may hold it in fewer bytes
         records, held_out = _load_records(job, config.data, student.tokenizer)
         batches = masked_lm_batches(distiller, records, held_out, config)
-        train_to_the_end(distiller, batches, config.train, job.run, job.console)
+        train_to_the_end(distiller, batches, job)
         return job.finish(student, "distill")
 
 
@@ -94,7 +94,7 @@ def pretrain(config: PretrainConfig, console: Console | None = None) -> Path:
         with job.strategy.scope():
             trainer = MaskedLMPretrainer(model, **job.trainer_arguments)
         batches = masked_lm_batches(trainer, records, held_out, config)
-        train_to_the_end(trainer, batches, config.train, job.run, job.console)
+        train_to_the_end(trainer, batches, job)
         return job.finish(model, "pretrain")
 
 
@@ -104,6 +104,18 @@ def _load_records(
     assert tokenizer is not None  # `load_model` gives its models one
     folder = job.run.data
     return job.load(lambda progress: load_records(data, tokenizer, folder, progress=progress))
+
+
+def _check_rows(
+    model: MaskedLanguageModel | KerasNlpMaskedLanguageModel, data: DataConfig, of: str = ""
+) -> None:
+    """See that a model takes rows as the data has them; `of` says which model does not."""
+    try:
+        model.check_length(data.sequence_length)
+        if data.packing:
+            model.check_packing()
+    except UserError as error:
+        raise UserError(f"{of}{error}") from None
 
 
 def _load_to_train_on(path: str, sequence_length: int) -> MaskedLanguageModel:
