@@ -1,5 +1,6 @@
 """The exceptions that are meant for the user's eyes, and how others become one of them."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,6 +43,23 @@ def explain_write_errors(path: Path) -> Iterator[None]:
             f"{path}: cannot be written ({reason}); make room or choose another place and run the "
             "command again"
         ) from None
+
+
+@contextmanager
+def reveal_user_errors() -> Iterator[None]:
+    """Raise a UserError that TensorFlow has wrapped as itself.
+
+    It wraps what is raised in the thread that reads data, and what a graph checks as it runs.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        found = re.search(r"UserError: (.*?)\]?$", str(error), re.MULTILINE)
+        if not found or not type(error).__module__.startswith("tensorflow"):
+            raise
+        raise UserError(found[1]) from None
 
 
 @contextmanager

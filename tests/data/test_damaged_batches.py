@@ -9,13 +9,13 @@ from support import tiny
 from support.damage import SHARD, all_rows, flip_two, remove, truncate, twelve_sequences
 from support.records import LENGTH, VOCABULARY, flatten, write_records
 from tf_distilbert.data.masking import TokenMasker
-from tf_distilbert.data.pipeline import evaluation_dataset, masked_lm_dataset, reveal_user_errors
+from tf_distilbert.data.pipeline import evaluation_dataset, masked_lm_dataset
 from tf_distilbert.data.records import Records
 from tf_distilbert.data.row_packing import PackedRecords
 from tf_distilbert.distillation.distiller import Distiller
 from tf_distilbert.distillation.pretrainer import MaskedLMPretrainer
 from tf_distilbert.distillation.student import build_student
-from tf_distilbert.errors import UserError
+from tf_distilbert.errors import UserError, reveal_user_errors
 from tf_distilbert.training.optimizer import AdamW
 
 

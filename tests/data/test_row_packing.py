@@ -11,7 +11,7 @@ from tf_distilbert.data.pipeline import masked_lm_dataset
 from tf_distilbert.data.row_packing import PackedRecords, merge_rows, pack_rows
 from tf_distilbert.distillation.distiller import Distiller
 from tf_distilbert.distillation.student import build_student
-from tf_distilbert.training.trainer import count_tokens
+from tf_distilbert.training.batch import count_tokens
 
 
 @pytest.mark.parametrize("seed", range(5))

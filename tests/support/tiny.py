@@ -63,8 +63,9 @@ def batch(seed=0, rows=8, length=16, slots=3):
     inputs = {
         "token_ids": generator.integers(5, len(VOCABULARY), (rows, length)).astype("int32"),
         "padding_mask": np.arange(length)[None, :] < lengths[:, None],
-        "mask_positions": generator.integers(1, length // 2, (rows, slots)).astype("int32"),
     }
+    places = np.tile(np.arange(1, length // 2, dtype="int32"), (rows, 1))
+    inputs["mask_positions"] = generator.permuted(places, axis=1)[:, :slots]
     mask_ids = generator.integers(5, len(VOCABULARY), (rows, slots)).astype("int32")
     mask_weights = (generator.random((rows, slots)) < 0.7).astype("float32")
     return inputs, mask_ids, mask_weights

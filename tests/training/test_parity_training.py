@@ -16,8 +16,8 @@ from tf_distilbert.distillation.pretrainer import MaskedLMPretrainer
 from tf_distilbert.distillation.student import build_student
 from tf_distilbert.model_files.folder import load_model, save_model
 from tf_distilbert.model_files.hf_weights import write_tensors
+from tf_distilbert.training.batch import count_tokens
 from tf_distilbert.training.optimizer import AdamW, WarmupThenDecay
-from tf_distilbert.training.trainer import count_tokens
 
 pytestmark = pytest.mark.parity
 SECTION = "Training"
@@ -42,9 +42,9 @@ class MeanOfMeans(Distiller):
     What is divided by the global counts is given each micro-batch's count, times their number.
     """
 
-    def _partial_means(self, batch, counts, training):
+    def _partial_means(self, batch, counts, **options):
         own = {name: count * self.micro_batches for name, count in count_tokens(batch).items()}
-        return super()._partial_means(batch, own, training)
+        return super()._partial_means(batch, own, **options)
 
 
 def train_ours(trainer, clip_norm, weight_decay=0.0):

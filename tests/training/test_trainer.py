@@ -116,9 +116,9 @@ def test_a_batch_that_cannot_be_split_is_refused():
         trainer.fit(tf.data.Dataset.from_tensors(tiny.batch()), verbose=0)
 
 
-def test_an_epoch_that_is_no_whole_number_of_executions_is_refused():
+def test_steps_that_are_no_whole_number_of_executions_are_refused():
     trainer = MaskedLMPretrainer(tiny.model())
     trainer.compile(AdamW(1e-3), steps_per_execution=2)
-    batches = tf.data.Dataset.from_tensors(tiny.batch()).repeat(3)
-    with pytest.raises(UserError, match="steps_per_execution is 2, but an epoch has 3 batches"):
-        trainer.fit(batches, verbose=0)
+    batches = tf.data.Dataset.from_tensors(tiny.batch()).repeat()
+    with pytest.raises(UserError, match="steps_per_execution is 2, but steps_per_epoch is 3"):
+        trainer.fit(batches, steps_per_epoch=3, verbose=0)

@@ -15,9 +15,6 @@ from tf_distilbert.training.runtime import set_precision_and_seed, start_keras
 if TYPE_CHECKING:
     from tf_distilbert.distillation.distiller import Distiller
 
-# What `Monitor` reads after each step of a run.
-WATCHED = ("skipped_in_a_row", "stop_requested", "skipped_updates")
-
 
 class OurStep:
     """One update by `Distiller`, as ``fit`` makes it.
@@ -121,8 +118,9 @@ class JaxRun:
         for _ in range(self.steps):
             logs, self._state = self.distiller.train_function(self._state, self._batches)
             if self._watched:
-                for name in WATCHED:
-                    float(logs[name])
+                # What `Monitor` reads after each step of a run.
+                for value in (logs["skipped_updates"], *self.distiller.signals.values()):
+                    float(value)
             means.append(logs["loss"])
         jax.block_until_ready(self._state)
         losses = [self._loss_of_step(float(mean)) for mean in means]

@@ -9,11 +9,10 @@ Several replicas share a batch by row: each computes which rows are its own, and
 """
 
 import atexit
-import contextlib
-import re
+import itertools
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -39,13 +38,16 @@ def masked_lm_dataset(
 ) -> tf.data.Dataset:
     """Make the training stream: shuffled, masked anew each epoch, endless or `num_steps` long.
 
+    Iterated again, a stream of `num_steps` goes on where it ended, as `fit` of several epochs
+    expects; an endless one begins again.
+
     Args:
         records: prepared text, or the same packed into rows.
         masker: how to mask.
         batch_size: sequences (or rows) in a batch, B.
         seed: of the order of the records.
         first_step: where to begin: the dataset is the endless stream's, from this batch on.
-        num_steps: how many batches; endless if left out.
+        num_steps: how many batches an iteration has; endless if left out.
         num_parts: into how many equal parts each batch is cut: one for each replica.
         parts: which of them come, one after another, as batches of their own; by default all. See
             `distributed_dataset`.
@@ -62,10 +64,17 @@ def masked_lm_dataset(
     Example:
         >>> records = tf_distilbert.prepare(["books.txt"], teacher.tokenizer, "records")
         >>> masker = tf_distilbert.TokenMasker.for_records(records)
-        >>> distiller.fit(masked_lm_dataset(records, masker, 32, num_steps=1000))
+        >>> dataset = tf_distilbert.masked_lm_dataset(records, masker, 32, num_steps=1000)
+        >>> distiller.fit(dataset, epochs=3)  # 3,000 different batches
     """
 
-    rows = _rows_of_parts(batch_size, num_parts, parts, first_step, num_steps)
+    parts = _parts(batch_size, num_parts, parts)
+    first = first_step * len(parts)
+    if num_steps is None:
+        numbers = tf.data.Dataset.range(first, np.iinfo(np.int64).max)
+    else:
+        numbers = _going_on(first, num_steps * len(parts))
+    rows = _rows_of_parts(numbers, batch_size // num_parts, num_parts, parts)
     choices = rows.map(lambda numbers: visiting_order(numbers, len(records), seed))
     if isinstance(records, PackedRecords):
         return _packed_batches(choices, records, masker, batch_size // num_parts)
@@ -101,7 +110,9 @@ def evaluation_dataset(
     def choose(numbers: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return tf.zeros_like(numbers), tf.where(numbers < len(records), numbers, -1)
 
-    rows = _rows_of_parts(batch_size, num_parts, parts, 0, -(-len(records) // batch_size))
+    parts = _parts(batch_size, num_parts, parts)
+    numbers = tf.data.Dataset.range(-(-len(records) // batch_size) * len(parts))
+    rows = _rows_of_parts(numbers, batch_size // num_parts, num_parts, parts)
     return _batches(rows.map(choose), records, masker, batch_size // num_parts)
 
 
@@ -152,28 +163,38 @@ def visiting_order(numbers: tf.Tensor, num_records: int, seed: int) -> tuple[tf.
     )
 
 
-def _rows_of_parts(
-    batch_size: int,
-    num_parts: int,
-    parts: range | None,
-    first_step: int,
-    num_steps: int | None,
-) -> tf.data.Dataset:
-    """Give the places in the stream of each part of each step: int64 [batch_size / num_parts]."""
+def _parts(batch_size: int, num_parts: int, parts: range | None) -> range:
     if batch_size % num_parts:
         raise UserError(
             f"a batch of {batch_size} sequences cannot be shared by {num_parts} replicas; use a "
             f"multiple of {num_parts}"
         )
-    parts = range(num_parts) if parts is None else parts
-    size = batch_size // num_parts
+    return range(num_parts) if parts is None else parts
+
+
+def _going_on(first: int, count: int) -> tf.data.Dataset:
+    """Count from `first`; each iteration has the `count` numbers after those of the last one."""
+    iterations = itertools.count()
+
+    def begin(_: tf.Tensor) -> tf.data.Dataset:
+        iteration = tf.numpy_function(lambda: np.int64(next(iterations)), [], tf.int64)
+        start = first + count * iteration
+        return tf.data.Dataset.range(start, start + count)
+
+    numbers = tf.data.Dataset.from_tensors(0).flat_map(begin)
+    return numbers.apply(tf.data.experimental.assert_cardinality(count))
+
+
+def _rows_of_parts(
+    numbers: tf.data.Dataset, size: int, num_parts: int, parts: range
+) -> tf.data.Dataset:
+    """Give the places in the stream of each part of each step: int64 [size]."""
 
     def rows(number: tf.Tensor) -> tf.Tensor:
         step, part = number // len(parts), parts.start + number % len(parts)
-        return step * batch_size + part * size + tf.range(size, dtype=tf.int64)
+        return (step * num_parts + part) * size + tf.range(size, dtype=tf.int64)
 
-    last = np.iinfo(np.int64).max if num_steps is None else (first_step + num_steps) * len(parts)
-    return tf.data.Dataset.range(first_step * len(parts), last).map(rows)
+    return numbers.map(rows)
 
 
 def _batches(
@@ -204,22 +225,6 @@ def _packed_batches(
         return merge_rows(masked, row_of, batch_size, num_slots, records.pad_id)
 
     return choices.map(load, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
-
-
-@contextlib.contextmanager
-def reveal_user_errors() -> Iterator[None]:
-    """Raise a UserError of the reading thread as itself; tf.data wraps it in one of its own.
-
-    Raises:
-        UserError: a record is damaged; names shard, record and byte.
-    """
-    try:
-        yield
-    except tf.errors.OpError as error:
-        found = re.search(r"UserError: (.*)", str(error))
-        if not found:
-            raise
-        raise UserError(found[1]) from None
 
 
 QUIET_SECONDS, LONGEST_WAIT = 0.1, 10.0

@@ -20,13 +20,16 @@ from functools import partial
 from typing import Any
 
 from keras import KerasTensor as Tensor
-from keras import Model, Variable, ops
+from keras import Model, ops
 
+from tf_distilbert.backend import step
+from tf_distilbert.distillation.pretrainer import as_masked_lm
 from tf_distilbert.errors import UserError
 from tf_distilbert.losses.per_token import cosine_loss, masked_mean
 from tf_distilbert.losses.vocabulary import CHUNK_SIZE, Projection, TokenWeights, vocabulary_loss
 from tf_distilbert.models.masked_language_model import MaskedLanguageModel, gather_positions
-from tf_distilbert.training.trainer import Batch, MaskedMeanTrainer
+from tf_distilbert.training.batch import Batch
+from tf_distilbert.training.trainer import MaskedMeanTrainer
 
 POSITIONS = ("all", "masked")
 
@@ -35,8 +38,8 @@ class Distiller(MaskedMeanTrainer):
     """Trains a student to predict what its teacher predicts.
 
     The teacher runs once a step without dropout and without gradient; it is no part of the
-    distiller's weights and of no checkpoint. If it computes in bfloat16, a copy of it whose weights
-    are bfloat16, too, takes its place (`EncoderModel.cast_copy`). The student runs
+    distiller's weights and of no checkpoint. If it computes in bfloat16 or float16, a copy of it
+    whose weights have that dtype, too, takes its place (`EncoderModel.cast_copy`). The student runs
     once.
 
     Args:
@@ -92,7 +95,7 @@ class Distiller(MaskedMeanTrainer):
             "mse_loss": mse_weight,
         }
         _check_numbers(weights, temperature, distillation_positions, chunk_size)
-        teacher, student = _as_model(teacher), _as_model(student)
+        teacher, student = as_masked_lm(teacher), as_masked_lm(student)
         _check_pair(teacher, student, weights)
         self.student = student
         if isinstance(teacher, MaskedLanguageModel):
@@ -115,10 +118,9 @@ class Distiller(MaskedMeanTrainer):
         self.token_counts = {name: token_counts[name] for name in self.loss_weights} | measures
         self.built = True
 
-    @property
-    def frozen_variables(self) -> list[Variable]:
-        """The teacher's."""
-        return self._teacher().variables
+    def readers(self) -> tuple[Model, Model]:
+        """Give student and teacher."""
+        return self.student, self._teacher()
 
     def call(self, inputs: Mapping[str, Tensor], training: bool = False) -> Tensor:
         """Give the student's logits; see `MaskedLanguageModel`."""
@@ -132,10 +134,10 @@ class Distiller(MaskedMeanTrainer):
         teacher_hidden = ops.stop_gradient(self._teacher().hidden_states(inputs)[-1])
         student_hidden = self.student.hidden_states(inputs, training=training)[-1]
         rows, token_ids, compared, predicted = self._compared(batch)
-        masks = {"distillation_loss": compared, "mlm_loss": predicted, "mse_loss": compared}
+        counted = {"distillation_loss": compared, "mlm_loss": predicted, "mse_loss": compared}
         weights = [
-            token_weights[name] * ops.cast(mask, "float32") if name in token_weights else None
-            for name, mask in masks.items()
+            token_weights[name] * counts if name in token_weights else None
+            for name, counts in counted.items()
         ]
         loss, values = vocabulary_loss(
             _projection(self.student, rows(student_hidden), training),
@@ -144,10 +146,12 @@ class Distiller(MaskedMeanTrainer):
             TokenWeights(*weights),
             self.temperature,
             self.chunk_size,
-            with_gradient=training and bool(masks.keys() & token_weights.keys()),
+            with_gradient=training and bool(counted.keys() & token_weights.keys()),
         )
         metrics = {
-            name: (values[name], mask) for name, mask in masks.items() if name in token_weights
+            name: (values[name], counts)
+            for name, counts in counted.items()
+            if name in token_weights
         }
         metrics["mlm_accuracy"] = values["token_is_top"], predicted
         metrics["teacher_agreement"] = values["tops_agree"], predicted
@@ -162,33 +166,29 @@ class Distiller(MaskedMeanTrainer):
         """Say at which tokens predictions are made.
 
         Returns:
-            What picks their rows of hidden states, [B, S, D] to [N, D]; and [N] each: the original
-            token, whether both models are compared there, whether the word is to be predicted.
+            What picks their rows of hidden states, [B, S, D] to [N, D]; the original tokens, int32
+            [N]; and what each counts, float32 [N]: as one that both models are compared at, and as
+            one to predict.
         """
         inputs, mask_ids, mask_weights = batch
-        mask_ids, in_use = ops.cast(mask_ids, "int32"), ops.cast(mask_weights, "bool")
+        mask_ids, mask_weights = ops.cast(mask_ids, "int32"), ops.cast(mask_weights, "float32")
         positions, real = inputs["mask_positions"], ops.cast(inputs["padding_mask"], "bool")
         if not self._compares_all:
-            predicted = ops.ravel(in_use)
+            predicted = ops.ravel(mask_weights)
             rows = partial(gather_positions, positions=positions)
             return rows, ops.ravel(mask_ids), predicted, predicted
         # One row a token serves both terms: what is in the slots is written where they point to.
         # Slots that are not in use point to a row's first token, and add 0 there.
-        slots = ops.stack([mask_ids * ops.cast(in_use, "int32"), ops.cast(in_use, "int32")], -1)
         num_sequences, length = ops.shape(real)
         first = ops.arange(num_sequences, dtype="int32")[:, None] * length
         places = ops.reshape(ops.cast(positions, "int32") + first, (-1, 1))
-        by_token = ops.scatter(places, ops.reshape(slots, (-1, 2)), (ops.size(real), 2))
-        return _flatten, by_token[:, 0], ops.ravel(real), ops.cast(by_token[:, 1], "bool")
-
-
-def _as_model(model: Model) -> Model:
-    """Take a model of keras-nlp's as one of ours; what is one already needs no TensorFlow."""
-    if isinstance(model, MaskedLanguageModel):
-        return model
-    from tf_distilbert.model_files.keras_nlp_models import as_model
-
-    return as_model(model)
+        in_use = ops.cast(mask_weights != 0, "int32")
+        token_ids, predicted, slots_used = (
+            ops.scatter(places, ops.ravel(slots), (num_sequences * length,))
+            for slots in (mask_ids * in_use, mask_weights, in_use)
+        )
+        step.check(ops.max(slots_used) <= 1, "a batch has a token in two of its mask_positions")
+        return _flatten, token_ids, ops.cast(ops.ravel(real), "float32"), predicted
 
 
 def _flatten(hidden: Tensor) -> Tensor:

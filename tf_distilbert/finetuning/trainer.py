@@ -24,7 +24,8 @@ from keras import ops
 from tf_distilbert.errors import UserError
 from tf_distilbert.losses.per_token import distillation_loss, masked_lm_loss, masked_mean
 from tf_distilbert.models.task_models import QuestionAnswerer, SequenceClassifier, TokenClassifier
-from tf_distilbert.training.trainer import Batch, MaskedMeanTrainer
+from tf_distilbert.training.batch import Batch
+from tf_distilbert.training.trainer import MaskedMeanTrainer
 
 # Where an answer cannot be; exp() of it is 0, and it is finite in float32.
 _NO_PLACE = -1e9
@@ -35,8 +36,8 @@ class TaskTrainer(MaskedMeanTrainer):
 
     A batch is ``(inputs, targets, weights)``, as `TaskRows` makes it: the model's inputs (for
     questions also ``answer_mask``, bool [B, S], where an answer may be); class numbers int32 [B] or
-    [B, S], scores float32 [B], or the first and last token of the answer int32 [B, 2]; and 1 or 0
-    for each example, or token, that counts.
+    [B, S], scores float32 [B], or the first and last token of the answer int32 [B, 2]; and what
+    each example, or token, counts: 1, 0 or a fraction.
 
     Args:
         model: what is trained.
@@ -98,12 +99,14 @@ class TaskTrainer(MaskedMeanTrainer):
         )
         if self._has_classes:
             self.token_counts["accuracy"] = "predictions"
+        self.input_names = ["token_ids", "padding_mask"]
+        if isinstance(model, QuestionAnswerer):
+            self.input_names.append("answer_mask")
         self.built = True
 
-    @property
-    def frozen_variables(self) -> list[keras.Variable]:
-        """The teacher's."""
-        return [] if self._teacher() is None else self._teacher().variables
+    def readers(self) -> Sequence[keras.Model]:
+        """Give the model, and the teacher, if there is one."""
+        return [model for model in (self.model, self._teacher()) if model is not None]
 
     def call(self, inputs: Mapping[str, Tensor], training: bool = False) -> Tensor:
         """Give the model's logits."""
@@ -114,17 +117,17 @@ class TaskTrainer(MaskedMeanTrainer):
     ) -> tuple[Tensor, dict[str, tuple[Tensor, Tensor]]]:
         """Compute every term and measure; see `MaskedMeanTrainer.loss_and_metrics`."""
         inputs, targets, weights = batch
-        mask = ops.cast(ops.ravel(weights), "bool")
+        counts = ops.cast(ops.ravel(weights), "float32")
         hidden = self.model.hidden_states(inputs, training=training)
         logits = self._logits(self.model, hidden, inputs, training)
         metrics = {}
         if "task_loss" in token_weights:
-            metrics["task_loss"] = self._label_loss(logits, targets), mask
+            metrics["task_loss"] = self._label_loss(logits, targets), counts
         if token_weights.keys() & {"distillation_loss", "hidden_loss"}:
             teacher_hidden = list(map(ops.stop_gradient, self._teacher().hidden_states(inputs)))
         if "distillation_loss" in token_weights:
             of_teacher = self._logits(self._teacher(), teacher_hidden, inputs, False)
-            metrics["distillation_loss"] = self._divergence(logits, of_teacher), mask
+            metrics["distillation_loss"] = self._divergence(logits, of_teacher), counts
         if "hidden_loss" in token_weights:
             pairs = zip(hidden[1:], (teacher_hidden[i + 1] for i in self.layer_map), strict=True)
             distances = [ops.mean(ops.square(_float32(a) - _float32(b)), -1) for a, b in pairs]
@@ -132,7 +135,8 @@ class TaskTrainer(MaskedMeanTrainer):
             metrics["hidden_loss"] = values, ops.ravel(inputs["padding_mask"])
         if self._has_classes:
             prediction = ops.argmax(logits, axis=-1)
-            metrics["accuracy"] = prediction == ops.cast(ops.ravel(targets), prediction.dtype), mask
+            is_right = prediction == ops.cast(ops.ravel(targets), prediction.dtype)
+            metrics["accuracy"] = is_right, counts
         terms = {name: metrics[name] for name in token_weights}
         loss = sum(
             token_weights[name] * masked_mean(*term, count=1.0) for name, term in terms.items()

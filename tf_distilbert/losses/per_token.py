@@ -88,23 +88,29 @@ def logits_mse_loss(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
     return ops.sum(ops.square(_float32(student_logits) - _float32(teacher_logits)), axis=-1)
 
 
-def masked_mean(values: Tensor, mask: Tensor, count: Tensor | None = None) -> Tensor:
-    """Sum of the values where the mask is 1, divided by a token count.
+def masked_mean(values: Tensor, weights: Tensor, count: Tensor | None = None) -> Tensor:
+    """Weighted sum of the values, divided by a token count.
 
     Args:
-        values: float [...]. What it holds where the mask is 0 has no influence, not even a NaN.
-        mask: bool or 0/1 [...].
-        count: the divisor, by default the sum of the mask. Give the global count when `values`
+        values: float [...]. What it holds where the weight is 0 has no influence, not even a NaN.
+        weights: of each value, bool or float [...], >= 0: a mask, or fractions.
+        count: the divisor, by default the sum of the weights. Give the global count when `values`
             are only a part (a micro-batch, a replica's share) of what is averaged.
 
     Returns:
         float32 scalar; 0 if the count is 0.
     """
-    mask = ops.cast(mask, "bool")
+    weights = _float32(weights)
     if count is None:
-        count = ops.sum(ops.cast(mask, "float32"))
-    total = ops.sum(ops.where(mask, _float32(values), 0.0))
-    return total / ops.maximum(_float32(count), 1.0)
+        count = ops.sum(weights)
+    total = ops.sum(ops.where(weights != 0, _float32(values) * weights, 0.0))
+    return total / at_least_something(count)
+
+
+def at_least_something(count: Tensor) -> Tensor:
+    """Make a token count a divisor: 1 for a count of 0, which divides a sum of nothing."""
+    count = _float32(count)
+    return ops.where(count > 0, count, 1.0)
 
 
 def _float32(values: Tensor) -> Tensor:

@@ -10,20 +10,23 @@ is one more walk through a chunk of logits.
 Dimensions: N tokens, D hidden size (the models' may differ), V vocabulary, C tokens in a chunk.
 """
 
-import math
 from collections.abc import Callable
 from typing import NamedTuple
 
+import keras
 from keras import KerasTensor as Tensor
 from keras import ops, tree
 
 from tf_distilbert.backend import devices, kernels, step
+from tf_distilbert.losses.per_token import at_least_something
 
 # Each chunk adds to the whole gradient of the table. With 512 tokens, that takes 1 % of the time in
 # float32 and 5 % in bfloat16; and three arrays of logits take as much memory as two tables.
 CHUNK_SIZE = 512
 # Tokens whose losses are computed at a time within a chunk, on a processor.
 BLOCK_SIZE = 8
+# Below every logit, and finite: TensorFlow's `enable_check_numerics` stops at an infinity.
+_LOWEST = -3e38
 
 
 class Projection(NamedTuple):
@@ -88,22 +91,27 @@ def vocabulary_loss(
     weights = TokenWeights(*(None if w is None else _float32(w) for w in weights))
     # Only tokens without a weight may have another id.
     token_ids = ops.clip(ops.cast(token_ids, "int32"), 0, student.table.shape[0] - 1)
-    constants = (token_ids, weights, temperature, chunk_size)
     if not with_gradient:
         student = Projection(*map(ops.stop_gradient, student))
-        values, _ = _walk(student, teacher, *constants, with_gradient=False)
+        values, _ = _walk(
+            student, teacher, token_ids, weights, temperature, chunk_size, with_gradient=False
+        )
         return _total(values, weights), values
 
     names = _value_names(weights)
+    unit = _largest(weights) if _dtype(student.hidden) == "float16" else 1.0
 
     @ops.custom_gradient
     def total_and_values(*parts: Tensor) -> tuple[tuple, Callable]:
         projection = Projection(*map(ops.stop_gradient, parts))
-        values, gradients = _walk(projection, teacher, *constants, with_gradient=True)
+        in_units = TokenWeights(*(None if w is None else w / unit for w in weights))
+        values, gradients = _walk(
+            projection, teacher, token_ids, in_units, temperature, chunk_size, with_gradient=True
+        )
 
         def gradient(*upstream: Tensor) -> tuple:
             # The total's comes first; backends differ in how they pack those of several outputs.
-            factor = tree.flatten(upstream)[0]
+            factor = tree.flatten(upstream)[0] * unit
             return tuple(part * ops.cast(factor, part.dtype) for part in gradients)
 
         return (_total(values, weights), *(values[name] for name in names)), gradient
@@ -198,25 +206,23 @@ def _terms(
     results stays in its cache, and takes no memory to speak of.
     """
 
-    dtype = student_products.dtype
-    # Of a slice of bfloat16, XLA would make one of the *whole* array in float32, for each block.
-    bits = "uint16" if dtype == "bfloat16" else dtype
+    # Teacher and student may compute in different precisions.
+    dtype, teacher_dtype = student_products.dtype, teacher_products.dtype
 
     def block_terms(block: tuple) -> tuple:
         student, teacher, token_ids, weights = block
-        student, teacher = ops.view(student, dtype), ops.view(teacher, dtype)
-        student = _float32(student) + _float32(student_bias)
-        teacher = _float32(teacher) + _float32(teacher_bias)
+        student = _float32(ops.view(student, dtype)) + _float32(student_bias)
+        teacher = _float32(ops.view(teacher, teacher_dtype)) + _float32(teacher_bias)
         values, gradient = _row_terms(student, teacher, token_ids, weights, temperature)
         if not with_gradient:
             return (values,)
-        return values, ops.view(ops.cast(gradient, dtype), bits), ops.sum(gradient, axis=0)
+        return values, _as_bits(ops.cast(gradient, dtype)), ops.sum(gradient, axis=0)
 
     given = {name: weight for name, weight in weights._asdict().items() if weight is not None}
     split = (-1, BLOCK_SIZE) if devices.is_processor() else (1, -1)
     blocks = tree.map_structure(
         lambda tensor: ops.reshape(tensor, (*split, *tensor.shape[1:])),
-        (ops.view(student_products, bits), ops.view(teacher_products, bits), token_ids, given),
+        (_as_bits(student_products), _as_bits(teacher_products), token_ids, given),
     )
     values, *gradients = ops.map(block_terms, blocks)
     values = {name: ops.reshape(value, (-1,)) for name, value in values.items()}
@@ -245,7 +251,7 @@ def _row_terms(
     student_below = student - student_top
     teacher_below = teacher - ops.max(teacher, axis=-1, keepdims=True)
     student_of_teacher_top = ops.max(
-        ops.where(teacher_below >= 0, student_below, -math.inf), axis=-1, keepdims=True
+        ops.where(teacher_below >= 0, student_below, _LOWEST), axis=-1, keepdims=True
     )
     values = {"token_is_top": of_token >= student_top, "tops_agree": student_of_teacher_top >= 0}
     gradient = 0.0
@@ -299,6 +305,28 @@ def _any_weight(weights: TokenWeights) -> Tensor:
 
 def _where_weighted(weight: Tensor, values: Tensor) -> Tensor:
     return ops.where(weight != 0, values, 0.0)
+
+
+def _as_bits(products: Tensor) -> Tensor:
+    """View numbers of 16 bits as integers.
+
+    Of a slice of bfloat16, XLA would make one of the *whole* array in float32, for each block.
+    """
+    is_short = _dtype(products) in ("bfloat16", "float16")
+    return ops.view(products, "uint16") if is_short else products
+
+
+def _dtype(tensor: Tensor) -> str:
+    return keras.backend.standardize_dtype(tensor.dtype)
+
+
+def _largest(weights: TokenWeights) -> Tensor:
+    """Give the unit in which gradients of logits are computed in float16; 1 if no token counts.
+
+    What one of many tokens adds to the mean is too small for it, one of thousands of words' share
+    of that even more so.
+    """
+    return at_least_something(ops.max(ops.stack([ops.max(w) for w in weights if w is not None])))
 
 
 def _logits(hidden: Tensor, table: Tensor) -> Tensor:

@@ -5,7 +5,9 @@ has is summed over the replicas already, together with the gradients; so here ev
 the whole, reading costs nothing, and a checkpoint has every bit.
 """
 
+import math
 import time
+from collections.abc import Iterable, Mapping
 
 import keras
 from keras import KerasTensor as Tensor
@@ -40,11 +42,19 @@ class Streak(RunningSum):
 
 
 class RunningMean(keras.metrics.Metric):
-    """The weighted mean of what it was given since it was reset: float32 scalar."""
+    """The weighted mean of what it was given since it was reset: float32 scalar.
 
-    def __init__(self, name: str) -> None:
+    Args:
+        name: of the metric.
+        direction: ``up`` or ``down``, which way is better: what Keras's callbacks take in their
+            mode ``auto``. None where neither is.
+    """
+
+    def __init__(self, name: str, direction: str | None = None) -> None:
         super().__init__(name=name)
         self.total, self.weight = _variable("total"), _variable("weight")
+        if direction:
+            self._direction = direction
 
     def update_state(self, value: Tensor, weight: Tensor) -> None:
         """Add a number that all replicas have alike, with its weight.
@@ -59,6 +69,35 @@ class RunningMean(keras.metrics.Metric):
         """Give the mean; 0 if all weights were 0."""
         weight = ops.convert_to_tensor(self.weight)
         return ops.divide_no_nan(ops.convert_to_tensor(self.total), weight)
+
+
+class WeightedSum(keras.metrics.Metric):
+    """The loss: a weighted sum of the means of its terms; it has no numbers of its own.
+
+    Args:
+        name: of the metric.
+        means: of the terms.
+        weights: of the terms, by their names.
+    """
+
+    _direction = "down"
+
+    def __init__(
+        self, name: str, means: Mapping[str, RunningMean], weights: Mapping[str, float]
+    ) -> None:
+        super().__init__(name=name)
+        # A closure: as attributes, the variables of the means would count twice.
+        self._terms = lambda: [(weight, means[name]) for name, weight in weights.items()]
+
+    def update_state(self) -> None:
+        """Do nothing: the means are updated."""
+
+    def reset_state(self) -> None:
+        """Do nothing: the means are reset."""
+
+    def result(self) -> Tensor:
+        """Give the sum."""
+        return sum(weight * mean.result() for weight, mean in self._terms())
 
 
 def _variable(name: str) -> keras.Variable:
@@ -96,3 +135,23 @@ class Throughput(keras.callbacks.Callback):
         """Put the metric of the epoch's last batch into its history."""
         logs.pop("tokens", None)
         logs["tokens_per_second"] = self._rate
+
+
+class ShowNotFinite(keras.callbacks.Callback):
+    """Shows `keras.callbacks.TerminateOnNaN` a loss that is not finite.
+
+    The logs leave it out, as its update is skipped; this one puts it into those of its batch.
+
+    Args:
+        others: the callbacks that follow.
+    """
+
+    def __init__(self, others: Iterable[keras.callbacks.Callback]) -> None:
+        super().__init__()
+        wants_it = keras.callbacks.TerminateOnNaN
+        self._is_wanted = any(isinstance(callback, wants_it) for callback in others)
+
+    def on_train_batch_end(self, batch: int, logs: dict) -> None:
+        """Replace the mean loss, if somebody looks at it."""
+        if self._is_wanted and not math.isfinite(loss := float(self.model.signals["loss_of_step"])):
+            logs["loss"] = loss

@@ -1,5 +1,7 @@
 """AdamW as the reference runs it, and its learning-rate schedule."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import keras
@@ -7,6 +9,20 @@ from keras import KerasTensor as Tensor
 from keras import ops
 
 from tf_distilbert.backend import kernels
+from tf_distilbert.errors import UserError
+
+_INSTEAD = {
+    "clipnorm": "use clip_norm, which clips the gradient of the global batch as a whole",
+    "global_clipnorm": "use clip_norm, which clips the gradient of the global batch",
+    "clipvalue": "use clip_norm, or keras.optimizers.AdamW",
+    "amsgrad": "use keras.optimizers.AdamW",
+    "ema_overwrite_frequency": "the average takes the weights' place when `fit` ends; or use "
+    "keras.optimizers.AdamW",
+    "loss_scale_factor": "wrap it in keras.optimizers.LossScaleOptimizer, as `compile` does where "
+    "the model computes in float16",
+    "gradient_accumulation_steps": "use micro_batches of Distiller and its kin: one update of a "
+    "batch that is computed in parts",
+}
 
 
 @keras.saving.register_keras_serializable("tf_distilbert")
@@ -23,7 +39,15 @@ class AdamW(keras.optimizers.AdamW):
         weight_decay: decoupled (Loshchilov & Hutter 2019).
         clip_norm: largest L2 norm of all gradients together; None for none. Applied once to the
             sum over micro-batches and replicas; Keras's own `global_clipnorm` clips too early.
-        **kwargs: of `keras.optimizers.AdamW`.
+        use_ema: keep an exponential moving average of the weights, which takes their place when
+            `fit` ends (Polyak & Juditsky 1992). `keras.callbacks.SwapEMAWeights` evaluates it
+            meanwhile.
+        ema_momentum: share of the old average in the new one, 0 <= momentum < 1.
+        name: of the optimizer.
+        **others: other options of `keras.optimizers.AdamW` are refused; they would be ignored.
+
+    Raises:
+        UserError: an option is not one of these; or a number is out of range.
 
     Example:
         >>> schedule = WarmupThenDecay(5e-4, warmup_steps=100, total_steps=2000)
@@ -38,20 +62,48 @@ class AdamW(keras.optimizers.AdamW):
         epsilon: float = 1e-6,
         weight_decay: float = 0.0,
         clip_norm: float | None = None,
-        **kwargs: Any,
+        use_ema: bool = False,
+        ema_momentum: float = 0.99,
+        name: str = "adamw",
+        **others: Any,
     ) -> None:
+        for option in others:
+            instead = _INSTEAD.get(option, "it has no such option")
+            raise UserError(f"tf_distilbert.AdamW does not take {option}; {instead}")
+        if clip_norm is not None and not clip_norm > 0:
+            raise UserError(f"clip_norm is {clip_norm}; it must be above 0, or None")
+        if not 0 <= ema_momentum < 1:
+            raise UserError(f"ema_momentum is {ema_momentum}; it must be in [0, 1)")
         super().__init__(
             learning_rate,
             weight_decay=weight_decay,
             beta_1=beta_1,
             beta_2=beta_2,
             epsilon=epsilon,
-            **kwargs,
+            use_ema=use_ema,
+            ema_momentum=ema_momentum,
+            name=name,
         )
         self.clip_norm = clip_norm
         # Keras would take 0 times the weights off the weights: a pass over all of them.
         self.weight_decay = weight_decay or None
         self.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+
+    def build(self, variables: list[keras.Variable]) -> None:
+        """Create the moments, and the averages of the weights, if there are any."""
+        if self.built:
+            return
+        super().build(variables)
+        if self.use_ema:
+            self._num_averaged = self.add_variable(
+                (), dtype="int32", aggregation="only_first_replica", name="averaged"
+            )
+            for average, variable in zip(self._averages, variables, strict=True):
+                average.assign(variable)
+
+    @property
+    def _averages(self) -> list[keras.Variable]:
+        return self._model_variables_moving_average if self.use_ema else []
 
     def apply_summed(
         self,
@@ -82,9 +134,44 @@ class AdamW(keras.optimizers.AdamW):
                     decay = ops.cast(self.learning_rate * self.weight_decay, variable.dtype)
                     kernels.subtract(variable, decay * variable.value)
                 self.update_step(gradient, variable, self.learning_rate)
+            self._update_averages(variables)
 
-        kernels.update_if(is_finite, update, [*variables, *self._momentums, *self._velocities])
+        moments = [*self._momentums, *self._velocities]
+        kernels.update_if(is_finite, update, [*variables, *moments, *self._averages])
         self.iterations.assign_add(1)
+        if self.use_ema:
+            self._num_averaged.assign_add(ops.cast(is_finite, "int32"))
+
+    def _update_averages(self, variables: list[keras.Variable]) -> None:
+        """Follow the weights; the first update made begins the average, as in Keras."""
+        if not self.use_ema:
+            return
+        is_first = ops.equal(ops.convert_to_tensor(self._num_averaged), 0)
+        share = ops.where(is_first, 1.0, 1.0 - self.ema_momentum)
+        for average, variable in zip(self._averages, variables, strict=True):
+            difference = average.value - variable.value
+            kernels.subtract(average, ops.cast(share, average.dtype) * difference)
+
+    @contextmanager
+    def averages_in_place(self) -> Iterator[None]:
+        """Let the weights be their averages meanwhile; without averages, do nothing.
+
+        Between steps alone, on all workers alike.
+        """
+        if not self.use_ema:
+            yield
+            return
+        self._swap()
+        try:
+            yield
+        finally:
+            self._swap()
+
+    def _swap(self) -> None:
+        for variable, average in zip(self._trainable_variables, self._averages, strict=True):
+            value = ops.convert_to_numpy(variable)
+            variable.assign(ops.convert_to_numpy(average))
+            average.assign(value)
 
     def update_step(
         self, gradient: Tensor, variable: keras.Variable, learning_rate: Tensor
@@ -104,8 +191,14 @@ class AdamW(keras.optimizers.AdamW):
 
     def get_config(self) -> dict[str, Any]:
         """Give the constructor's arguments."""
-        weight_decay = self.weight_decay or 0.0
-        return {**super().get_config(), "weight_decay": weight_decay, "clip_norm": self.clip_norm}
+        config = super().get_config()
+        names = ("beta_1", "beta_2", "epsilon", "use_ema", "ema_momentum", "name")
+        return {
+            "learning_rate": config["learning_rate"],
+            "weight_decay": self.weight_decay or 0.0,
+            "clip_norm": self.clip_norm,
+            **{name: config[name] for name in names},
+        }
 
 
 @keras.saving.register_keras_serializable("tf_distilbert")

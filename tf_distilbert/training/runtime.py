@@ -1,6 +1,7 @@
 """The process: backend, precision, random seeds, and libraries that start without noise."""
 
 import contextlib
+import importlib
 import logging
 import os
 import sys
@@ -17,6 +18,9 @@ def quiet_start() -> Iterator[None]:
     before logging is set up. Errors come as exceptions and are not affected.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    if sys.stderr is None:  # it was closed from the start: nothing is seen anyway
+        yield
+        return
     sys.stderr.flush()
     saved = os.dup(2)
     try:
@@ -58,9 +62,9 @@ def start_keras(backend: str | None = None, *, only: str | None = None) -> None:
 
         tensorflow.get_logger().addFilter(_is_no_retracing)
         found = keras.backend.backend()
-        if found == "jax":
-            for kind in ("GPU", "TPU"):
-                tensorflow.config.set_visible_devices([], kind)
+        if found in ("tensorflow", "jax"):
+            # Of JAX, it keeps TensorFlow off the accelerators.
+            importlib.import_module("tf_distilbert.backend")
         # The first operation has its own messages. Several workers have to be connected before it.
         if not os.environ.get("TF_CONFIG"):
             tensorflow.zeros(())
@@ -87,8 +91,9 @@ def set_precision_and_seed(precision: str, seed: int) -> str:
     """Set the precision of all models made from now on, and the seed of all random numbers.
 
     Args:
-        precision: ``float32``, ``mixed_bfloat16``, or ``auto``: the latter where the device has
-            instructions for it.
+        precision: ``float32``, ``mixed_bfloat16``, ``mixed_float16``, or ``auto``: bfloat16 where
+            the device has instructions for it, else float16 where that is what makes it fast (GPUs
+            of compute capability 7.0 and 7.5), else float32.
         seed: of weights and dropout; masks and data order have seeds of their own.
 
     Returns:
@@ -102,7 +107,8 @@ def set_precision_and_seed(precision: str, seed: int) -> str:
     from tf_distilbert.backend import devices
 
     if precision == "auto":
-        precision = "mixed_bfloat16" if devices.has_bfloat16() else "float32"
+        short = "mixed_float16" if devices.prefers_float16() else "float32"
+        precision = "mixed_bfloat16" if devices.has_bfloat16() else short
     if precision == "mixed_bfloat16" and not devices.has_bfloat16():
         that = " that JAX uses" if keras.backend.backend() == "jax" else ""
         raise UserError(

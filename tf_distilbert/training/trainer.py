@@ -10,7 +10,7 @@ It is written in `keras.ops` and the few names of `backend`.
 """
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -18,31 +18,40 @@ from keras import KerasTensor as Tensor
 from keras import ops, tree
 
 from tf_distilbert.backend import kernels, step
-from tf_distilbert.errors import UserError
+from tf_distilbert.errors import UserError, reveal_user_errors
 from tf_distilbert.losses.per_token import masked_mean
 from tf_distilbert.models.dropout import seeded_dropout
-from tf_distilbert.training.metrics import RunningMean, RunningSum, Streak, Throughput
-from tf_distilbert.training.optimizer import AdamW
-
-Batch = tuple[dict[str, Tensor], Tensor, Tensor]
-Scalars = dict[str, Tensor]
-
-TRAINING_METRICS = (
-    "gradient_norm",
-    "padding_share",
-    "tokens",
-    "skipped_updates",
-    "skipped_in_a_row",
+from tf_distilbert.training.batch import (
+    Batch,
+    Scalars,
+    checked_batch,
+    count_tokens,
+    split_batch,
+    token_weight,
 )
-"""Metrics that an evaluation does not have."""
+from tf_distilbert.training.metrics import (
+    RunningMean,
+    RunningSum,
+    ShowNotFinite,
+    Streak,
+    Throughput,
+    WeightedSum,
+)
+from tf_distilbert.training.update import (
+    check_trainable,
+    loss_scale,
+    prepare_optimizer,
+    update,
+    updating,
+)
 
 
 class MaskedMeanTrainer(step.StepModel):
     """A `keras.Model` whose step sums gradients over micro-batches and updates once.
 
-    A subclass weighs its terms (`loss_weights`), says which tokens each metric is a mean over
-    (`token_counts`: all real ``tokens`` or the masked ``predictions``) and computes the loss and
-    the metrics (`loss_and_metrics`).
+    A subclass names its models (`readers`), weighs its terms (`loss_weights`), says which tokens
+    each metric is a mean over (`token_counts`: all real ``tokens`` or the ``predictions``) and
+    computes the loss and the metrics (`loss_and_metrics`).
 
     Made within the `scope()` of a strategy, it trains on all replicas. On TensorFlow, `fit` works
     under `MirroredStrategy`, `MultiWorkerMirroredStrategy` and `TPUStrategy`; on JAX, under
@@ -57,6 +66,9 @@ class MaskedMeanTrainer(step.StepModel):
 
     loss_weights: Mapping[str, float]
     token_counts: Mapping[str, str]
+    input_names: Sequence[str] = ("token_ids", "padding_mask", "mask_positions")
+    """What the inputs of a batch must have."""
+    hidden_logs = ("stop_requested", "skipped_in_a_row", "loss_of_step")
 
     def __init__(self, micro_batches: int = 1, seed: int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -68,6 +80,11 @@ class MaskedMeanTrainer(step.StepModel):
         self.seed = random.randrange(2**31) if seed is None else seed
         self._means: dict[str, RunningMean] = {}
         self._throughput = Throughput()
+        self._test_steps_left: int | None = None
+
+    def readers(self) -> Sequence[keras.Model]:
+        """Give the models that read a batch: the one that is trained, then its teacher, if any."""
+        raise AssertionError("a subclass has models")
 
     def loss_and_metrics(
         self, batch: Batch, token_weights: Scalars, training: bool
@@ -75,47 +92,84 @@ class MaskedMeanTrainer(step.StepModel):
         """Compute what a batch, or a part of it, adds to the loss, and every metric by token.
 
         Args:
-            batch: inputs, mask_ids, mask_weights; see `masked_lm_dataset`.
+            batch: inputs, targets, weights; see `checked_batch`.
             token_weights: of each term what a token counts in the loss: the loss weight over the
-                count of all tokens of the global batch that the term is a mean over.
+                count of all tokens of the global batch that the term is a mean over, times the
+                loss scale.
             training: whether dropout is active and the loss has a gradient.
 
         Returns:
             The sum of the terms' values at the tokens that count, each times its weight, float32
-            scalar; and for each name of `token_counts` the values and which of them count, [n]
-            each. What does not count may be anything.
+            scalar; and for each name of `token_counts` the values and what each counts (0 or 1, or
+            a fraction), [n] each. What does not count may be anything.
         """
         raise AssertionError("a subclass computes its metrics")
 
-    def compile(self, optimizer: keras.optimizers.Optimizer, **kwargs: Any) -> None:
-        """Set the optimizer; the losses are the model's own.
+    def compile(
+        self,
+        optimizer: str | keras.optimizers.Optimizer = "rmsprop",
+        *,
+        auto_scale_loss: bool = True,
+        jit_compile: bool | str = "auto",
+        run_eagerly: bool = False,
+        steps_per_execution: int = 1,
+        **others: Any,
+    ) -> None:
+        """Set the optimizer; the losses and metrics are the model's own.
 
         Args:
             optimizer: `tf_distilbert.AdamW` (which clips) or any of Keras's; made in the scope of
                 the strategy, if there is one.
-            **kwargs: `jit_compile`, `run_eagerly`, `steps_per_execution`, as in Keras.
+            auto_scale_loss: scale the loss, dynamically, where the model computes in float16.
+            jit_compile, run_eagerly, steps_per_execution: as in Keras.
+            **others: Keras's other arguments, losses and metrics, are refused if they are given.
+
+        Raises:
+            UserError: an argument, or an optimizer, that cannot be obeyed.
         """
+        for name, value in others.items():
+            if value is not None:
+                raise UserError(
+                    f"{type(self).__name__}.compile does not take {name}: losses and metrics are "
+                    "its own; its constructor's arguments weigh them"
+                )
         with self.scope():
-            self._means = {name: RunningMean(name) for name in self.token_counts}
+            optimizer = prepare_optimizer(optimizer, self.readers()[0], auto_scale_loss)
+            self._means = {
+                name: RunningMean(name, "down" if name.endswith("_loss") else "up")
+                for name in self.token_counts
+            }
+            self._loss = WeightedSum("loss", self._means, self.loss_weights)
             self._gradient_norm = RunningMean("gradient_norm")
             self._padding_share = RunningMean("padding_share")
             self._sums = {name: RunningSum(name) for name in ("tokens", "skipped_updates")}
             self._skipped_in_a_row = Streak("skipped_in_a_row")
-            super().compile(optimizer=optimizer, **kwargs)
+            super().compile(
+                optimizer=optimizer,
+                auto_scale_loss=False,
+                jit_compile=jit_compile,
+                run_eagerly=run_eagerly,
+                steps_per_execution=steps_per_execution,
+            )
             self.optimizer.build(self.trainable_variables)
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
-        """Everything that `fit` resets between epochs."""
+        """Everything that `fit` resets between epochs, in the order of `evaluate`'s list."""
         if not self._means:  # not compiled yet
             return []
-        means = [*self._means.values(), self._gradient_norm, self._padding_share]
+        means = [self._loss, *self._means.values(), self._gradient_norm, self._padding_share]
         return [*means, *self._sums.values(), self._skipped_in_a_row]
 
     @property
     def saved_metrics(self) -> list[keras.metrics.Metric]:
         """What of the metrics a resumed run needs; the tokens belong to the clock of this one."""
         return [metric for metric in self.metrics if metric is not self._sums["tokens"]]
+
+    @property
+    def frozen_variables(self) -> list[keras.Variable]:
+        """The teacher's."""
+        return [variable for model in self.readers()[1:] for variable in model.variables]
 
     def fit(
         self,
@@ -127,14 +181,69 @@ class MaskedMeanTrainer(step.StepModel):
         """Train as `keras.Model.fit` does; the logs hold `tokens_per_second` too.
 
         Raises:
-            UserError: an epoch's batches are no multiple of `steps_per_execution`.
+            UserError: a batch is not what it must be, or `steps_per_epoch` is no multiple of
+                `steps_per_execution`.
         """
-        _check_executions(x, kwargs.get("steps_per_epoch"), self.steps_per_execution)
+        steps, at_once = kwargs.get("steps_per_epoch"), self.steps_per_execution
+        if steps and steps % at_once:
+            raise UserError(
+                f"steps_per_execution is {at_once}, but steps_per_epoch is {steps}; give a multiple"
+            )
         if hasattr(x, "element_spec"):  # a dataset
             kwargs.setdefault("shuffle", False)  # Keras cannot, and warns of its own default
         if isinstance(callbacks, keras.callbacks.Callback):
             callbacks = [callbacks]
-        return super().fit(x, *args, callbacks=[self._throughput, *(callbacks or [])], **kwargs)
+        callbacks = [self._throughput, ShowNotFinite(callbacks or []), *(callbacks or [])]
+        with reveal_user_errors():
+            return super().fit(x, *args, callbacks=callbacks, **kwargs)
+
+    def evaluate(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        verbose: str | int = "auto",
+        sample_weight: Any = None,
+        steps: int | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Measure as `keras.Model.evaluate` does; the first figure is the loss.
+
+        Raises:
+            UserError: a batch is not what it must be.
+        """
+        self._test_steps_left = steps
+        with reveal_user_errors():
+            return super().evaluate(
+                x,
+                y,
+                batch_size=batch_size,
+                verbose=verbose,
+                sample_weight=sample_weight,
+                steps=steps,
+                **kwargs,
+            )
+
+    def take_test_steps(self) -> int:
+        """Tell how many batches the next execution of an evaluation takes; see `StepModel`."""
+        if self._test_steps_left is None:
+            return self.steps_per_execution
+        taken = min(self.steps_per_execution, self._test_steps_left)
+        self._test_steps_left -= taken
+        return taken
+
+    def save(self, filepath: Any, overwrite: bool = True, **kwargs: Any) -> None:
+        """Save the model that is trained in Keras's format; no teacher, and no optimizer.
+
+        What `keras.callbacks.ModelCheckpoint` calls. `keras.models.load_model` gives the model.
+        """
+        self.settle()
+        self.readers()[0].save(filepath, overwrite=overwrite, **kwargs)
+
+    def get_config(self) -> dict[str, Any]:
+        """Refuse: what Keras saves is the model that is trained; see `save`."""
+        name = type(self).__name__
+        raise UserError(f"a {name} cannot be saved or cloned itself; use {name}.save, or its model")
 
     @property
     def skipped_updates(self) -> int:
@@ -147,19 +256,25 @@ class MaskedMeanTrainer(step.StepModel):
         self.reset_metrics()
         self._throughput.restart()
 
-    def train_step(self, batch: Batch) -> dict[str, Any]:
+    def train_step(self, data: Batch) -> dict[str, Any]:
         """Make one update and give the running means of all metrics; runs on every replica.
 
         An update whose loss or gradient is not finite is skipped: the weights stay as they are, the
         means leave it out, `skipped_updates` counts it.
         """
+        check_trainable(self.readers()[0])
+        batch = self._checked(data)
         counts, stop_requested = step.sum_over_replicas((count_tokens(batch), self.stop_request()))
+        scale = loss_scale(self.optimizer)
         partial_means, gradients = step.sum_over_replicas(
-            self._sum_over_micro_batches(batch, counts)
+            self._sum_over_micro_batches(batch, counts, scale)
         )
+        if not isinstance(scale, float) or scale != 1.0:
+            gradients = [gradient / scale for gradient in gradients]
         gradient_norm = kernels.global_norm(gradients)
-        is_finite = ops.isfinite(gradient_norm + self._weighted_sum(partial_means))
-        self._update(gradients, gradient_norm, is_finite)
+        loss = self._weighted_sum(partial_means)
+        is_finite = ops.isfinite(gradient_norm + loss)
+        update(self.optimizer, gradients, self.trainable_variables, gradient_norm, is_finite)
 
         counts = {name: ops.where(is_finite, count, 0.0) for name, count in counts.items()}
         skipped = ops.cast(ops.logical_not(is_finite), "float32")
@@ -169,51 +284,50 @@ class MaskedMeanTrainer(step.StepModel):
         self._sums["tokens"].update_state(counts["tokens"])
         self._sums["skipped_updates"].update_state(skipped)
         self._skipped_in_a_row.update_state(skipped)
-        means = self._update_means(partial_means, counts)
-        others = {m.name: m.result() for m in self.metrics if m.name in TRAINING_METRICS}
-        return {**means, **others, "stop_requested": stop_requested}
+        self._update_means(partial_means, counts)
+        hidden = {"stop_requested": stop_requested, "loss_of_step": loss}
+        return {metric.name: metric.result() for metric in self.metrics} | hidden
 
-    def test_step(self, batch: Batch) -> dict[str, Any]:
+    def test_step(self, data: Batch) -> dict[str, Any]:
         """Compute all metrics without dropout, and give their running means."""
+        batch = self._checked(data)
         counts = step.sum_over_replicas(count_tokens(batch))
         _, partial_means = self._partial_means(batch, counts, training=False)
-        return self._update_means(step.sum_over_replicas(partial_means), counts)
+        self._update_means(step.sum_over_replicas(partial_means), counts)
+        means: list[keras.metrics.Metric] = [self._loss, *self._means.values()]
+        return {mean.name: mean.result() for mean in means}
 
-    def _update(self, gradients: list[Tensor], norm: Tensor, is_finite: Tensor) -> None:
-        """Update the weights once with the gradient of the global batch, if it is finite."""
-        if isinstance(self.optimizer, AdamW):
-            self.optimizer.apply_summed(gradients, self.trainable_variables, norm, is_finite)
-            return
-        # Those of Keras cannot skip an update: they may exchange something.
-        gradients = [ops.where(is_finite, gradient, 0.0) for gradient in gradients]
-        self.optimizer.apply(step.as_replicas_own(gradients), self.trainable_variables)
+    def _checked(self, data: Any) -> Batch:
+        positions = min(model.architecture.max_positions for model in self.readers())
+        return checked_batch(data, self.input_names, positions)
 
     def _partial_means(
-        self, batch: Batch, counts: Scalars, training: bool
+        self, batch: Batch, counts: Scalars, training: bool, scale: Tensor | float = 1.0
     ) -> tuple[Tensor, Scalars]:
         """Give what a batch, or a part of it, adds to the loss and to the mean of every metric."""
         counts = {name: counts[over] for name, over in self.token_counts.items()}
         token_weights = {
-            name: weight / ops.maximum(counts[name], 1.0)
+            name: token_weight(weight * scale, counts[name])
             for name, weight in self.loss_weights.items()
         }
         loss, metrics = self.loss_and_metrics(batch, token_weights, training)
         return loss, {name: masked_mean(*metrics[name], counts[name]) for name in counts}
 
     def _sum_over_micro_batches(
-        self, batch: Batch, counts: Scalars
+        self, batch: Batch, counts: Scalars, scale: Tensor | float
     ) -> tuple[Scalars, list[Tensor]]:
-        """Give this replica's share of every metric, and of the gradients."""
+        """Give this replica's share of every metric, and of the gradients times the loss scale."""
 
         def loss_and_means(part: Batch, seed: Tensor) -> tuple[Tensor, Scalars]:
             with seeded_dropout(seed):
-                return self._partial_means(part, counts, training=True)
+                return self._partial_means(part, counts, training=True, scale=scale)
 
         means_and_gradients = self.gradients(loss_and_means)
-        seed = step.replica_seed(self.seed, self.optimizer.iterations)
+        # Not `iterations`: where Keras accumulates gradients, that counts updates, not steps.
+        seed = step.replica_seed(self.seed, updating(self.optimizer)._iterations)
         if self.micro_batches == 1:
             return means_and_gradients(batch, step.fold_in(seed, 0))
-        parts = _split(batch, self.micro_batches)
+        parts = split_batch(batch, self.micro_batches)
 
         def of_part(i: Tensor) -> tuple[Scalars, list[Tensor]]:
             part = tree.map_structure(lambda tensor: tensor[i], parts)
@@ -228,52 +342,6 @@ class MaskedMeanTrainer(step.StepModel):
     def _weighted_sum(self, partial_means: Scalars) -> Tensor:
         return sum(weight * partial_means[name] for name, weight in self.loss_weights.items())
 
-    def _update_means(self, partial_means: Scalars, counts: Scalars) -> dict[str, Any]:
+    def _update_means(self, partial_means: Scalars, counts: Scalars) -> None:
         for name, mean in self._means.items():
             mean.update_state(partial_means[name], counts[self.token_counts[name]])
-        results = {name: mean.result() for name, mean in self._means.items()}
-        return {"loss": self._weighted_sum(results), **results}
-
-
-def count_tokens(batch: Batch) -> Scalars:
-    """Count what the means are taken over: real tokens, and tokens to predict. float32 scalars.
-
-    And ``places``, those of padding among them.
-    """
-    inputs, _, mask_weights = batch
-    return {
-        "places": ops.cast(ops.size(inputs["padding_mask"]), "float32"),
-        "tokens": ops.sum(ops.cast(inputs["padding_mask"], "float32")),
-        "predictions": ops.sum(ops.cast(ops.cast(mask_weights, "bool"), "float32")),
-    }
-
-
-def _check_executions(x: Any, steps_per_epoch: int | None, at_once: int) -> None:
-    """See that no execution runs out of batches halfway, which would lose its metrics."""
-    steps = steps_per_epoch
-    if steps is None and hasattr(x, "cardinality"):
-        steps = int(x.cardinality())  # negative if it is infinite or unknown
-    if steps and steps > 0 and steps % at_once:
-        raise UserError(
-            f"steps_per_execution is {at_once}, but an epoch has {steps} batches; give a multiple"
-        )
-
-
-def _split(batch: Batch, num_parts: int) -> Batch:
-    """Cut every tensor of a batch into equal slices: [B, ...] to [num_parts, B / num_parts, ...].
-
-    Raises:
-        UserError: that cannot be done evenly.
-    """
-    rows = ops.shape(batch[1])[0]
-    message = (
-        f"cannot be split into {num_parts} micro-batches; use a multiple, and drop_remainder=True "
-        "where the dataset is batched"
-    )
-    if not isinstance(rows, int):
-        step.check_divisible(rows, num_parts, f"a batch {message}")
-    elif rows % num_parts:
-        raise UserError(f"a batch of {rows} sequences {message}")
-    return tree.map_structure(
-        lambda tensor: ops.reshape(tensor, (num_parts, -1, *tensor.shape[1:])), batch
-    )

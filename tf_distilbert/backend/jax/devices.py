@@ -86,6 +86,16 @@ def has_bfloat16() -> bool:
     return device.platform == "tpu"
 
 
+def prefers_float16() -> bool:
+    """Whether the device multiplies float16 matrices fast, and has no bfloat16.
+
+    NVIDIA's GPUs of compute capability 7.0 to 7.5 do (V100, T4).
+    """
+    device = jax.local_devices()[0]
+    capability = float(getattr(device, "compute_capability", "0"))
+    return device.platform == "gpu" and 7.0 <= capability < 8.0
+
+
 def is_processor() -> bool:
     """Whether the device is a processor, which computes best on what fits into its cache."""
     return jax.default_backend() == "cpu"

@@ -63,6 +63,11 @@ def update_if(condition: Tensor, update: Callable, variables: list[keras.Variabl
         variable.assign(ops.where(condition, variable.value, value))
 
 
+def assign(variable: keras.Variable, value: Tensor) -> None:
+    """Assign to a variable."""
+    variable.assign(value)
+
+
 def subtract(variable: keras.Variable, value: Tensor) -> None:
     """Subtract from a variable."""
     variable.assign_sub(value)

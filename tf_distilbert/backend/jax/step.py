@@ -8,8 +8,9 @@ Of several devices each runs the function on its rows of the batch (`jax.shard_m
 values on each. All that they exchange goes through `sum_over_replicas`.
 """
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -18,6 +19,9 @@ import numpy as np
 from jax.sharding import PartitionSpec
 from keras import KerasTensor as Tensor
 from keras import ops, tree
+
+from tf_distilbert.backend.jax import kernels
+from tf_distilbert.errors import UserError
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -31,10 +35,16 @@ class StepModel(keras.Model):
     A subclass defines both: from a replica's part of a batch to metrics that all replicas have
     alike. Where a `keras.distribution.DataParallel` is in force as it is made, it is made, compiled
     and used under it.
+
+    Attributes:
+        hidden_logs: names of what a step gives for the loop around it, and no log shows.
+        signals: what the last step gave under these names.
     """
 
     train_function: Any
     test_function: Any
+    hidden_logs: Sequence[str] = ()
+    signals: Mapping[str, Tensor]
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -62,16 +72,20 @@ class StepModel(keras.Model):
         """Tell, within a step, whether this replica's worker was asked to stop: float32 scalar."""
         return self._stop_request_of_step
 
+    def take_test_steps(self) -> int:
+        """Tell how many batches the next execution of an evaluation takes."""
+        return self.steps_per_execution
+
     def fit(self, *args: Any, **kwargs: Any) -> keras.callbacks.History:
         """Train as Keras does, on the devices that the model was made for."""
         self._asked_to_stop = False
-        with self.scope():
+        with self.scope(), _explain_uneven_batches():
             return super().fit(*args, **kwargs)
 
     def evaluate(self, *args: Any, **kwargs: Any) -> Any:
         """Evaluate as Keras does, in the middle of `fit`, too."""
         self.settle()
-        with self.scope():
+        with self.scope(), _explain_uneven_batches():
             return super().evaluate(*args, **kwargs)
 
     def make_train_function(self, force: bool = False) -> None:
@@ -79,14 +93,16 @@ class StepModel(keras.Model):
         if self.train_function is None or force:
             groups = [self.trainable_variables, self.non_trainable_variables]
             groups += [self.optimizer.variables, self.metrics_variables]
-            self.train_function = self._of_iterator(self.train_step, groups)
+            self.train_function = self._of_iterator(
+                self.train_step, groups, lambda: self.steps_per_execution
+            )
 
     def make_test_function(self, force: bool = False) -> None:
         """Make what `evaluate` calls with a state and an iterator over batches."""
         if self.test_function is None or force:
             groups = [self.trainable_variables, self.non_trainable_variables]
             self.test_function = self._of_iterator(
-                self.test_step, [*groups, self.metrics_variables]
+                self.test_step, [*groups, self.metrics_variables], self.take_test_steps
             )
 
     def gradients(
@@ -117,12 +133,15 @@ class StepModel(keras.Model):
         return with_gradients
 
     def _of_iterator(
-        self, step: Callable[[Any], dict[str, Tensor]], groups: list[list[keras.Variable]]
+        self,
+        step: Callable[[Any], dict[str, Tensor]],
+        groups: list[list[keras.Variable]],
+        take_steps: Callable[[], int],
     ) -> Callable:
         """Give the function that takes batches from an iterator and runs a step on each.
 
-        From and to a state that has the values of the groups' variables. It raises StopIteration at
-        the end of the data.
+        From and to a state that has the values of the groups' variables. It makes as many steps as
+        there are batches, or fewer; it raises StopIteration if there is none.
         """
         frozen_variables = self.frozen_variables  # once: it is a walk through all layers
         variables = [*(v for group in groups for v in group), *frozen_variables]
@@ -152,9 +171,13 @@ class StepModel(keras.Model):
 
         def of_iterator(state: Any, iterator: Any) -> tuple[dict[str, Tensor], tuple]:
             frozen = [variable.value for variable in frozen_variables]
-            stop_requests = self._stop_requests()
-            for _ in range(self.steps_per_execution):
-                metrics, state = of_values(list(state), frozen, stop_requests, next(iterator))
+            stop_requests, batch = self._stop_requests(), next(iterator)
+            for steps_left in reversed(range(take_steps())):
+                metrics, state = of_values(list(state), frozen, stop_requests, batch)
+                batch = next(iterator, None) if steps_left else None
+                if batch is None:
+                    break
+            self.signals = {name: metrics.pop(name, None) for name in self.hidden_logs}
             return metrics, tuple(state)
 
         return of_iterator
@@ -170,6 +193,20 @@ class StepModel(keras.Model):
 
     def _symbolic_build(self, *_: object, **__: object) -> None:
         """Keep Keras from tracing a step only to create weights, which are all there."""
+
+
+@contextmanager
+def _explain_uneven_batches() -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        found = re.search(r"partitioned (\d+) times, but the dimension size is (\d+)", str(error))
+        if not found:
+            raise
+        raise UserError(
+            f"a batch of {found[2]} sequences cannot be shared by {found[1]} devices; use a "
+            "multiple, and drop_remainder=True where the dataset is batched"
+        ) from None
 
 
 def num_replicas() -> int:
@@ -191,9 +228,25 @@ def sum_over_replicas(values: Any) -> Any:
     return values if strategy is None else jax.lax.psum(values, strategy.batch_dim_name)
 
 
-def as_replicas_own(gradients: list[Tensor]) -> list[Tensor]:
-    """Prepare gradients that are summed already for an optimizer of Keras; it takes them so."""
-    return gradients
+def apply_if(
+    condition: Tensor,
+    optimizer: keras.optimizers.Optimizer,
+    gradients: list[Tensor],
+    variables: list[keras.Variable],
+) -> None:
+    """Let an optimizer of Keras's update variables, or leave them and its own as they are.
+
+    Args:
+        condition: bool scalar.
+        optimizer: built.
+        gradients: float [...] each, summed over all devices already.
+        variables: all that the optimizer was built with.
+    """
+    scale = optimizer.loss_scale_factor or 1.0  # the optimizer divides by it
+    scaled = [gradient * scale for gradient in gradients]
+    kernels.update_if(
+        condition, lambda: optimizer.apply(scaled, variables), [*variables, *optimizer.variables]
+    )
 
 
 def replica_seed(seed: int, step: Tensor) -> Tensor:
@@ -224,7 +277,7 @@ def sum_of_calls(function: Callable[[Tensor], Any], times: int, zeros: Any) -> A
     return jax.lax.fori_loop(0, times, add, zeros)
 
 
-def check_divisible(number: Tensor, divisor: int, message: str) -> None:
+def check(holds: Tensor, message: str) -> None:
     """Do nothing: every shape is known when a step is compiled."""
 
 

@@ -133,14 +133,29 @@ def has_bfloat16() -> bool:
     """
     if tf.config.list_physical_devices("TPU"):
         return True
-    gpus = tf.config.list_physical_devices("GPU")
-    if gpus:
-        details = tf.config.experimental.get_device_details(gpus[0])
-        return details.get("compute_capability", (0, 0)) >= (8, 0)
+    if tf.config.list_physical_devices("GPU"):
+        return _compute_capability() >= (8, 0)
     with contextlib.suppress(OSError):
         words = Path("/proc/cpuinfo").read_text().split()
         return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(words)
     return False
+
+
+def prefers_float16() -> bool:
+    """Whether the device multiplies float16 matrices fast, and has no bfloat16.
+
+    NVIDIA's GPUs of compute capability 7.0 to 7.5 do (V100, T4).
+    """
+    return (7, 0) <= _compute_capability() < (8, 0)
+
+
+def _compute_capability() -> tuple[int, int]:
+    """Give that of the first NVIDIA GPU; (0, 0) if there is none."""
+    gpus = tf.config.list_physical_devices("GPU")
+    if not gpus:
+        return 0, 0
+    details = tf.config.experimental.get_device_details(gpus[0])
+    return details.get("compute_capability", (0, 0))
 
 
 def is_processor() -> bool:

@@ -84,6 +84,11 @@ def update_if(condition: Tensor, update: Callable, variables: list[keras.Variabl
     tf.cond(condition, update, lambda: None)
 
 
+def assign(variable: keras.Variable, value: Tensor) -> None:
+    """Assign to this replica's copy of a variable."""
+    tf.raw_ops.AssignVariableOp(resource=variable.handle, value=value)
+
+
 def subtract(variable: keras.Variable, value: Tensor) -> None:
     """Subtract from this replica's copy of a variable."""
     tf.raw_ops.AssignSubVariableOp(resource=variable.handle, value=value)

@@ -8,14 +8,20 @@ along their first axis), and its loop over several steps fails under every strat
 one replica; `_on_every_replica` takes their place.
 """
 
-from collections.abc import Callable, Mapping
+import itertools
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
 import keras
 import tensorflow as tf
 from keras import KerasTensor as Tensor
-from keras import ops, tree
+from keras import tree
+
+from tf_distilbert.backend.tensorflow import kernels
+from tf_distilbert.errors import UserError
+
+_ITERATORS = (tf.data.Iterator, tf.distribute.DistributedIterator)
 
 
 class StepModel(keras.Model):
@@ -23,10 +29,16 @@ class StepModel(keras.Model):
 
     A subclass defines both: from a replica's part of a batch to metrics that all replicas have
     alike. It is made, compiled and used within the scope of its strategy.
+
+    Attributes:
+        hidden_logs: names of what a step gives for the loop around it, and no log shows.
+        signals: what the last step gave under these names.
     """
 
     train_function: Any
     test_function: Any
+    hidden_logs: Sequence[str] = ()
+    signals: Mapping[str, Tensor]
 
     @property
     def strategy(self) -> tf.distribute.Strategy:
@@ -60,15 +72,21 @@ class StepModel(keras.Model):
         """Tell, within a step, whether this replica's worker was asked to stop: float32 scalar."""
         return tf.convert_to_tensor(self._stop_requests)
 
+    def take_test_steps(self) -> int:
+        """Tell how many batches the next execution of an evaluation takes."""
+        return self.steps_per_execution
+
     def make_train_function(self, force: bool = False) -> None:
         """Make what `fit` calls with an iterator over batches."""
         if self.train_function is None or force:
-            self.train_function = self._of_iterator(self.train_step)
+            self.train_function = self._of_iterator(
+                self.train_step, lambda: self.steps_per_execution
+            )
 
     def make_test_function(self, force: bool = False) -> None:
         """Make what `evaluate` calls with an iterator over batches."""
         if self.test_function is None or force:
-            self.test_function = self._of_iterator(self.test_step)
+            self.test_function = self._of_iterator(self.test_step, self.take_test_steps)
 
     def gradients(
         self, function: Callable[..., tuple[Tensor, Any]]
@@ -98,30 +116,49 @@ class StepModel(keras.Model):
             return tf.function(with_gradients, jit_compile=True, autograph=False)
         return with_gradients
 
-    def _of_iterator(self, step: Callable[[Any], dict[str, Tensor]]) -> Callable:
+    def _of_iterator(
+        self, step: Callable[[Any], dict[str, Tensor]], take_steps: Callable[[], int]
+    ) -> Callable:
         """Give the function that takes batches from an iterator and runs a step on each.
 
-        It raises StopIteration or tf.errors.OutOfRangeError at the end of the data.
+        It makes as many steps as there are batches, or fewer; it raises StopIteration or
+        tf.errors.OutOfRangeError if there is none.
         """
-        on_every_replica, times = self._on_every_replica(step), self.steps_per_execution
+        on_every_replica = self._on_every_replica(step)
 
-        def of_iterator(iterator: Any) -> dict[str, Tensor]:
-            def once_more(i: Tensor) -> tuple[Tensor]:
-                on_every_replica(next(iterator))
-                return (i + 1,)
-
-            if times > 1:
-                tf.while_loop(lambda i: i < times - 1, once_more, (0,))
+        def one_step(iterator: Any) -> dict[str, Tensor]:
             return on_every_replica(next(iterator))
 
-        if self.run_eagerly:
-            return of_iterator
-        compiled = tf.function(of_iterator, reduce_retracing=True, autograph=False)
-        iterators = (tf.data.Iterator, tf.distribute.DistributedIterator)
+        def several_steps(iterator: Any, times: Tensor) -> dict[str, Tensor]:
+            def once_more(i: Tensor, _: Tensor, metrics: dict[str, Tensor]) -> tuple:
+                batch = iterator.get_next_as_optional()
+                there_is_one = batch.has_value()
+                metrics = tf.cond(
+                    there_is_one, lambda: on_every_replica(batch.get_value()), lambda: metrics
+                )
+                return i + 1, there_is_one, metrics
+
+            start = tf.constant(1), tf.constant(True), one_step(iterator)
+            return tf.while_loop(lambda i, more, _: (i < times) & more, once_more, start)[-1]
+
+        several_at_once = self.steps_per_execution > 1
+        compiled = tf.function(
+            several_steps if several_at_once else one_step, reduce_retracing=True, autograph=False
+        )
 
         def function(iterator: Any) -> dict[str, Tensor]:
+            times = take_steps()
             # `train_on_batch` comes with a Python generator.
-            return (compiled if isinstance(iterator, iterators) else of_iterator)(iterator)
+            if self.run_eagerly or not isinstance(iterator, _ITERATORS):
+                metrics = one_step(iterator)
+                for batch in itertools.islice(iterator, times - 1):
+                    metrics = on_every_replica(batch)
+            elif several_at_once:
+                metrics = compiled(iterator, tf.constant(times))
+            else:
+                metrics = compiled(iterator)
+            self.signals = {name: metrics.pop(name, None) for name in self.hidden_logs}
+            return metrics
 
         return function
 
@@ -171,12 +208,44 @@ def sum_over_replicas(values: Any) -> Any:
     return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, values)
 
 
-def as_replicas_own(gradients: list[Tensor]) -> list[Tensor]:
-    """Prepare gradients that are summed already for an optimizer of Keras, which sums them again.
+def apply_if(
+    condition: Tensor,
+    optimizer: keras.optimizers.Optimizer,
+    gradients: list[Tensor],
+    variables: list[keras.Variable],
+) -> None:
+    """Let an optimizer of Keras's update variables, or leave them and its own as they are.
 
-    It does so over all replicas, and cannot leave it.
+    Args:
+        condition: bool scalar, alike on all replicas.
+        optimizer: built.
+        gradients: float [...] each, summed over all replicas already.
+        variables: all that the optimizer was built with.
+
+    Raises:
+        UserError: the optimizer accumulates gradients and clips them, and there are replicas.
     """
-    return gradients if num_replicas() == 1 else [g / num_replicas() for g in gradients]
+    scale = optimizer.loss_scale_factor or 1.0  # which the optimizer divides by
+    if not tf.distribute.has_strategy():
+        scaled = [gradient * scale for gradient in gradients] if scale != 1.0 else gradients
+        tf.cond(condition, lambda: optimizer.apply(scaled, variables), lambda: None)
+        return
+    # Optimizers of Keras clip what each replica has, then sum it; and to do that they leave the
+    # replica, which no branch of a graph can. So the update is made, and taken back.
+    if optimizer.clipnorm or optimizer.global_clipnorm or optimizer.clipvalue:
+        if optimizer.gradient_accumulation_steps:
+            raise UserError(
+                f"{type(optimizer).__name__} accumulates gradients and clips them, which Keras "
+                "does on each replica by itself; use micro_batches, or tf_distilbert.AdamW"
+            )
+        gradients = optimizer._clip_gradients(gradients)
+    changed = [*variables, *optimizer.variables]
+    before = [tf.identity(tf.convert_to_tensor(variable)) for variable in changed]
+    share = scale / num_replicas()
+    optimizer.apply([gradient * share for gradient in gradients], variables)
+    for variable, value in zip(changed, before, strict=True):
+        now = tf.convert_to_tensor(variable)
+        kernels.assign(variable, tf.where(condition, now, value))
 
 
 def replica_seed(seed: int, step: Tensor) -> Tensor:
@@ -206,13 +275,17 @@ def sum_of_calls(function: Callable[[Tensor], Any], times: int, zeros: Any) -> A
     return tf.while_loop(lambda i, _: i < times, add, (0, zeros), parallel_iterations=1)[1]
 
 
-def check_divisible(number: Tensor, divisor: int, message: str) -> None:
-    """See, when the step runs, that a number that was not known before is a multiple.
+def check(holds: Tensor, message: str) -> None:
+    """See, when the step runs, that something holds of what was not known before.
+
+    Args:
+        holds: bool scalar.
+        message: what a `UserError` says if not; see `reveal_user_errors`.
 
     Raises:
-        tf.errors.InvalidArgumentError: it is not.
+        tf.errors.InvalidArgumentError: it does not hold.
     """
-    tf.debugging.assert_equal(ops.mod(number, divisor), 0, message)
+    tf.debugging.Assert(holds, [f"UserError: {message}"])
 
 
 def repeat(times: int | Tensor, function: Callable, state: Callable[[bool], tuple]) -> tuple:
