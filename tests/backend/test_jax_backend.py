@@ -39,20 +39,48 @@ def assert_same(found, expected, **tolerance):
         np.testing.assert_allclose(found[name], value, err_msg=name, **tolerance)
 
 
-@pytest.mark.parametrize("name", sorted(backend_scenarios.COMMON.keys() - {"bfloat16"}))
+@pytest.mark.parametrize("name", sorted(backend_scenarios.COMMON.keys() - {"bfloat16", "float16"}))
 def test_both_backends_compute_the_same(of_jax, name):
     expected = backend_scenarios.COMMON[name]()
     assert_same(part(of_jax, name), expected, rtol=1e-5, atol=1e-5)
 
 
-def test_bfloat16_differs_by_its_rounding_alone(of_jax):
-    """By no more than TensorFlow's own bfloat16 differs from float32."""
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_16_bits_differ_by_their_rounding_alone(of_jax, dtype):
+    """By no more than TensorFlow's own differ from float32."""
     exact = backend_scenarios.one_gradient(backend_scenarios.distiller(mse_weight=1e-3))
-    rounded, found = backend_scenarios.in_bfloat16(), part(of_jax, "bfloat16")
+    rounded, found = backend_scenarios.in_precision(f"mixed_{dtype}"), part(of_jax, dtype)
+    assert rounded["skipped_updates"] == found["skipped_updates"] == [0]
     for name in ("loss", "distillation_loss", "mlm_loss", "cosine_loss", "mse_loss", "gradient"):
         allowed = np.linalg.norm(rounded[name] - exact[name])
         assert 0 < allowed < 0.05 * np.linalg.norm(exact[name])
         assert np.linalg.norm(found[name] - exact[name]) < 2 * allowed + 1e-3 * abs(exact[name][0])
+
+
+def test_any_number_of_steps_at_a_time_sees_every_batch(of_jax):
+    found = part(of_jax, "executions")
+    for name in ("loss", "val_loss", "limited", "weights"):
+        for at_once in (2, 3):
+            np.testing.assert_array_equal(found[f"{at_once} {name}"], found[f"1 {name}"])
+
+
+def test_a_batch_that_devices_cannot_share_is_refused(of_jax):
+    said = part(of_jax, "uneven")["said"].tolist()
+    message = "a batch of 7 sequences cannot be shared by 2 devices; use a multiple, and drop_"
+    assert len(said) == 2 and all(line.startswith(message) for line in said)
+
+
+def test_tensorflow_leaves_accelerators_to_jax():
+    """In a script of one's own, too: it hides them as soon as anything of ours is used."""
+    program = (
+        "import tensorflow as tf, tf_distilbert\n"
+        "hidden = []\n"
+        "tf.config.set_visible_devices = lambda devices, kind: hidden.append((devices, kind))\n"
+        "tf_distilbert.MaskedLanguageModel\n"
+        "assert hidden == [([], 'GPU'), ([], 'TPU')], hidden\n"
+    )
+    environment = {**os.environ, "KERAS_BACKEND": "jax", "CUDA_VISIBLE_DEVICES": "-1"}
+    subprocess.run([sys.executable, "-c", program], env=environment, check=True, timeout=300)
 
 
 DEVICES = ("micro_batches_4", "devices_1", "devices_8", "devices_4_by_2")

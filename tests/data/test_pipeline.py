@@ -51,6 +51,15 @@ def which_records(records, batches):
     return found
 
 
+def test_a_stream_that_is_iterated_again_goes_on(records, masker):
+    """As `fit` does at each epoch: it sees other records with other masks, and those only once."""
+    stream = masked_lm_dataset(records, masker, 5, seed=1, first_step=2, num_steps=4)
+    assert int(stream.cardinality()) == 4
+    whole = list(masked_lm_dataset(records, masker, 5, seed=1, first_step=2, num_steps=12))
+    for iteration in range(3):
+        assert_same(stream, whole[4 * iteration : 4 * iteration + 4])
+
+
 # 5 does not divide 23, 23 does, 50 is more than two epochs, 1 is the least.
 @pytest.mark.parametrize(("batch_size", "num_epochs"), [(5, 5), (23, 3), (50, 50), (1, 2)])
 def test_each_record_comes_once_an_epoch(records, masker, batch_size, num_epochs):

@@ -132,9 +132,10 @@ def test_sequences_of_a_row_do_not_see_each_other(records, masker):
 
 def test_an_epoch_of_packed_batches_has_every_sequence_once(records, masker):
     stream = masked_lm_dataset(records, masker, 1, num_steps=len(records))
-    numbers = [int(inputs["sequence_ids"].numpy().max()) for inputs, *_ in stream]
+    batches = list(stream)
+    numbers = [int(inputs["sequence_ids"].numpy().max()) for inputs, *_ in batches]
     assert sum(numbers) == len(records.records)
     again = masked_lm_dataset(records, masker, 1, first_step=3, num_steps=1)
-    late = list(stream)[3]
-    for ours, theirs in zip(tf.nest.flatten(next(iter(again))), tf.nest.flatten(late), strict=True):
+    pairs = zip(tf.nest.flatten(next(iter(again))), tf.nest.flatten(batches[3]), strict=True)
+    for ours, theirs in pairs:
         np.testing.assert_array_equal(ours, theirs)

@@ -261,7 +261,7 @@ def test_fit_with_any_keras_optimizer_and_validation_data():
 def test_tokens_per_second_leave_the_validation_out(monkeypatch):
     _, _, distiller = make()
     clock = iter(range(1000))  # every look at the clock takes a second
-    monkeypatch.setattr("tf_distilbert.training.metrics.time.perf_counter", lambda: next(clock))
+    monkeypatch.setattr("tf_distilbert.training.callbacks.time.perf_counter", lambda: next(clock))
     batches = dataset(tiny.batch(1), tiny.batch(2))
     history = distiller.fit(batches, validation_data=batches, epochs=2, verbose=0).history
     tokens = sum(tiny.batch(seed)[0]["padding_mask"].sum() for seed in (1, 2))

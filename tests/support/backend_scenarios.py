@@ -1,7 +1,6 @@
 """What two backends are to compute alike: `python backend_scenarios.py FILE` runs it all on one.
 
-Run as a program under KERAS_BACKEND=jax, with eight virtual devices; imported by the tests under
-TensorFlow. Everything follows from seeds of NumPy.
+Run as a program under KERAS_BACKEND=jax, on eight virtual devices. All follows from NumPy's seeds.
 """
 
 import os
@@ -21,6 +20,7 @@ from support import tiny
 from tf_distilbert.distillation.distiller import Distiller
 from tf_distilbert.distillation.pretrainer import MaskedLMPretrainer
 from tf_distilbert.distillation.student import build_student
+from tf_distilbert.errors import UserError
 from tf_distilbert.training.optimizer import AdamW, WarmupThenDecay
 
 UPDATES = 20
@@ -95,12 +95,61 @@ def pretraining():
     return one_gradient(MaskedLMPretrainer(tiny.model(seed=3, num_layers=2), seed=5))
 
 
-def in_bfloat16():
-    keras.config.set_dtype_policy("mixed_bfloat16")
+def in_precision(precision):
+    keras.config.set_dtype_policy(precision)
     try:
         return one_gradient(distiller(mse_weight=1e-3))
     finally:
         keras.config.set_dtype_policy("float32")
+
+
+def by_optimizer(optimizer):
+    """Three updates, one that is skipped, two more; the figures and the weights."""
+    trainer = distiller()
+    trainer.compile(optimizer)
+
+    def make_batch(seed):
+        inputs, mask_ids, mask_weights = rows_of(seed)
+        return inputs, mask_ids, mask_weights * np.float32("nan" if seed == 3 else 1)
+
+    logs = trainer.fit(stream(make_batch, 6), verbose=0).history
+    del logs["tokens_per_second"]
+    return {name: np.array(values) for name, values in logs.items()} | {
+        "weights": tiny.weights(trainer.student),
+        "iterations": np.array([int(trainer.optimizer.iterations.numpy())]),
+    }
+
+
+def loss_scale():
+    inner = AdamW(1e-2, epsilon=1e-4, clip_norm=0.5)
+    optimizer = keras.optimizers.LossScaleOptimizer(inner, dynamic_growth_steps=2)
+    found = by_optimizer(optimizer)
+    return found | {"scale": np.array([float(optimizer.dynamic_scale.numpy())])}
+
+
+def executions():
+    """Seven batches, two or three at a time."""
+    found = {}
+    for at_once in (1, 2, 3):
+        trainer = distiller()
+        trainer.compile(AdamW(1e-2, epsilon=1e-4), steps_per_execution=at_once)
+        data = stream(rows_of, 7)
+        logs = trainer.fit(data, verbose=0, validation_data=data.take(2)).history
+        limited = trainer.evaluate(data.repeat(), steps=5, verbose=0)
+        found |= {f"{at_once} {name}": np.array(logs[name]) for name in ("loss", "val_loss")}
+        found |= {f"{at_once} limited": np.array(limited)}
+        found |= {f"{at_once} weights": tiny.weights(trainer.student)}
+    return found
+
+
+def fractional():
+    """Weights that are neither 0 nor 1."""
+
+    def make_batch(seed):
+        inputs, mask_ids, mask_weights = rows_of(seed)
+        return inputs, mask_ids, mask_weights * np.linspace(0.1, 2, ROWS, dtype="float32")[:, None]
+
+    return one_gradient(distiller(mse_weight=1e-3), make_batch)
 
 
 def updates(micro_batches=1, make_batch=rows_of, **compiling):
@@ -129,8 +178,17 @@ COMMON = {
     "small_chunks": small_chunks,
     "packed": packed,
     "pretraining": pretraining,
-    "bfloat16": in_bfloat16,
+    "bfloat16": lambda: in_precision("mixed_bfloat16"),
+    "float16": lambda: in_precision("mixed_float16"),
     "updates": updates,
+    "fractional": fractional,
+    "executions": executions,
+    "momentum": lambda: by_optimizer(keras.optimizers.SGD(0.01, momentum=0.9)),
+    "adam": lambda: by_optimizer(
+        keras.optimizers.Adam(0.01, epsilon=1e-3, global_clipnorm=0.5, use_ema=True)
+    ),
+    "average": lambda: by_optimizer(AdamW(1e-2, epsilon=1e-4, use_ema=True, ema_momentum=0.6)),
+    "loss_scale": loss_scale,
 }
 """Computed on both backends under the same name."""
 
@@ -248,12 +306,29 @@ def whole_chunks():
         devices.is_processor = original
 
 
+def uneven():
+    """A last batch that two devices cannot share: what is said."""
+    from keras.distribution import DataParallel, list_devices
+
+    said = []
+    with DataParallel(devices=list_devices()[:2], auto_shard_dataset=False).scope():
+        trainer = MaskedLMPretrainer(tiny.model(num_layers=1))
+        trainer.compile(AdamW(1e-3))
+        for method in (trainer.fit, trainer.evaluate):
+            try:
+                method(stream(lambda _: tiny.batch(rows=7), 1), verbose=0)
+            except UserError as error:
+                said.append(str(error))
+    return {"said": np.array(said)}
+
+
 JAX_ALONE = {
     "micro_batches_4": lambda: updates(4),
     "devices_1": lambda: on_devices(1),
     "devices_8": lambda: on_devices(8),
     "devices_4_by_2": lambda: on_devices(4, micro_batches=2),
     "skipped": skipped_on_devices,
+    "uneven": uneven,
     "dropped": lambda: dropped(1, 2),
     "dropped_again": lambda: dropped(1, 2),
     "dropped_otherwise": lambda: dropped(2, 2),

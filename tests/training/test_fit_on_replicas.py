@@ -10,6 +10,7 @@ from support.devices import strategy_of
 from support.static_step import all_nodes, while_body_operations
 from tf_distilbert.distillation.distiller import Distiller
 from tf_distilbert.distillation.student import build_student
+from tf_distilbert.errors import UserError
 from tf_distilbert.losses.vocabulary import Projection, TokenWeights, vocabulary_loss
 from tf_distilbert.training.optimizer import AdamW
 
@@ -183,6 +184,74 @@ def test_an_optimizer_of_keras_gives_the_same_on_two_devices(plain_of_keras):
     # It is the one that was asked for: the momentum makes itself felt.
     start = tiny.weights(distiller_of(1, sgd).student)
     assert np.abs(plain_of_keras[1] - start).max() > 1e-2
+
+
+OPTIMIZERS = {
+    "clipped": lambda: keras.optimizers.SGD(0.1, momentum=0.9, global_clipnorm=0.1),
+    "scaled": lambda: keras.optimizers.LossScaleOptimizer(sgd(), dynamic_growth_steps=2),
+    "scaled ours": lambda: keras.optimizers.LossScaleOptimizer(adamw(), dynamic_growth_steps=2),
+    "averaged ours": lambda: AdamW(1e-2, epsilon=1e-3, use_ema=True, ema_momentum=0.5),
+    "averaged": lambda: keras.optimizers.Adam(1e-2, epsilon=1e-3, use_ema=True, ema_momentum=0.5),
+}
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=slow) for n in OPTIMIZERS])
+def test_options_of_optimizers_mean_the_same_on_two_devices(name):
+    """The global batch's gradient is clipped, as if it had been made on one."""
+    assert_equal(*(fit(distiller_of(devices, OPTIMIZERS[name])) for devices in (2, 1)))
+
+
+@slow
+@pytest.mark.parametrize("make_optimizer", [adamw, sgd, OPTIMIZERS["scaled"]])
+def test_two_devices_skip_an_update_as_a_whole(make_optimizer):
+    distiller = distiller_of(2, make_optimizer)
+    fit(distiller, rows(16))
+    inner = getattr(distiller.optimizer, "inner_optimizer", distiller.optimizer)
+    moments = [v for v in inner.variables if len(v.shape)]
+    before = [v.numpy() for v in (*distiller.trainable_variables, *moments)]
+    inputs, mask_ids, weights = tiny.batch(3)
+    weights[-1] = np.nan  # on the second device alone
+    history, _ = fit(distiller, tf.data.Dataset.from_tensors((inputs, mask_ids, weights)))
+    assert history["skipped_updates"] == [1.0]
+    for variable, value in zip((*distiller.trainable_variables, *moments), before, strict=True):
+        for replica in distiller.strategy.experimental_local_results(variable.value):
+            np.testing.assert_array_equal(replica.numpy(), value)
+    if make_optimizer is OPTIMIZERS["scaled"]:
+        assert float(distiller.optimizer.dynamic_scale.numpy()) == 2.0**15  # doubled, then halved
+
+
+def test_accumulating_on_two_devices_is_refused():
+    def make():
+        return keras.optimizers.SGD(0.1, gradient_accumulation_steps=2)
+
+    with pytest.raises(UserError, match=r"^SGD accumulates gradients, which Keras cannot do un"):
+        fit(distiller_of(2, make))
+
+
+@pytest.mark.filterwarnings("ignore:Your input ran out of data")  # Keras, where no end is known
+@pytest.mark.parametrize("devices", [1, pytest.param(2, marks=slow)])
+def test_any_number_of_steps_at_a_time_sees_every_batch(devices):
+    """Seven batches and a smaller one, then three and a part to validate on; also without end."""
+
+    def endless(stream):
+        """Hide how many there are."""
+        return stream.filter(lambda *_: True)
+
+    found = {}
+    for at_once in (1, 3, 10):
+        distiller = distiller_of(devices, compile_options={"steps_per_execution": at_once})
+        data, held_out = rows(59), rows(29)
+        history, weights = fit(distiller, data, validation_data=held_out, epochs=2)
+        measured = [
+            distiller.evaluate(held_out, verbose=0),
+            distiller.evaluate(endless(held_out), verbose=0),
+            distiller.evaluate(rows(64).repeat(), steps=4, verbose=0),
+        ]
+        more, _ = fit(distiller, endless(data))
+        assert updates(distiller) == 3 * 8
+        found[at_once] = history | {"measured": np.ravel(measured)} | more, weights
+    assert_equal(found[3], found[1])
+    assert_equal(found[10], found[1])
 
 
 def test_fit_in_the_users_own_scope_with_validation():

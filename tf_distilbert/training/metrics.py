@@ -1,13 +1,11 @@
-"""Metrics that add up over steps, held alike by every replica; and tokens per second.
+"""Metrics that add up over steps, held alike by every replica.
 
 Keras's own metrics keep a sum on each replica and add them when they are read. What a step of ours
 has is summed over the replicas already, together with the gradients; so here every replica holds
 the whole, reading costs nothing, and a checkpoint has every bit.
 """
 
-import math
-import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import keras
 from keras import KerasTensor as Tensor
@@ -46,15 +44,14 @@ class RunningMean(keras.metrics.Metric):
 
     Args:
         name: of the metric.
-        direction: ``up`` or ``down``, which way is better: what Keras's callbacks take in their
-            mode ``auto``. None where neither is.
+        mode: which is better, the ``min`` or the ``max``, as Keras's callbacks call it; None where
+            neither is.
     """
 
-    def __init__(self, name: str, direction: str | None = None) -> None:
+    def __init__(self, name: str, mode: str | None = None) -> None:
         super().__init__(name=name)
         self.total, self.weight = _variable("total"), _variable("weight")
-        if direction:
-            self._direction = direction
+        self.mode = mode
 
     def update_state(self, value: Tensor, weight: Tensor) -> None:
         """Add a number that all replicas have alike, with its weight.
@@ -80,7 +77,7 @@ class WeightedSum(keras.metrics.Metric):
         weights: of the terms, by their names.
     """
 
-    _direction = "down"
+    mode = "min"
 
     def __init__(
         self, name: str, means: Mapping[str, RunningMean], weights: Mapping[str, float]
@@ -109,49 +106,3 @@ def _variable(name: str) -> keras.Variable:
         name=name,
         aggregation="only_first_replica",
     )
-
-
-class Throughput(keras.callbacks.Callback):
-    """Replaces the metric `tokens` (a running sum) by `tokens_per_second` in the logs.
-
-    The clock runs from the epoch's first batch, or from `restart`, to the last batch: the time of
-    a validation at the epoch's end does not count, that of writing a checkpoint does.
-    """
-
-    def restart(self) -> None:
-        """Start the clock, as the sum of tokens starts from 0."""
-        self._start = time.perf_counter()
-
-    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
-        """Start the clock; Keras has just reset the metrics."""
-        self.restart()
-
-    def on_train_batch_end(self, batch: int, logs: dict) -> None:
-        """Add the metric since the clock was started."""
-        self._rate = float(logs.pop("tokens")) / (time.perf_counter() - self._start)
-        logs["tokens_per_second"] = self._rate
-
-    def on_epoch_end(self, epoch: int, logs: dict) -> None:
-        """Put the metric of the epoch's last batch into its history."""
-        logs.pop("tokens", None)
-        logs["tokens_per_second"] = self._rate
-
-
-class ShowNotFinite(keras.callbacks.Callback):
-    """Shows `keras.callbacks.TerminateOnNaN` a loss that is not finite.
-
-    The logs leave it out, as its update is skipped; this one puts it into those of its batch.
-
-    Args:
-        others: the callbacks that follow.
-    """
-
-    def __init__(self, others: Iterable[keras.callbacks.Callback]) -> None:
-        super().__init__()
-        wants_it = keras.callbacks.TerminateOnNaN
-        self._is_wanted = any(isinstance(callback, wants_it) for callback in others)
-
-    def on_train_batch_end(self, batch: int, logs: dict) -> None:
-        """Replace the mean loss, if somebody looks at it."""
-        if self._is_wanted and not math.isfinite(loss := float(self.model.signals["loss_of_step"])):
-            logs["loss"] = loss

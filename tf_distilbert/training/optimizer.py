@@ -99,7 +99,7 @@ class AdamW(keras.optimizers.AdamW):
                 (), dtype="int32", aggregation="only_first_replica", name="averaged"
             )
             for average, variable in zip(self._averages, variables, strict=True):
-                average.assign(variable)
+                average.assign(ops.convert_to_numpy(variable))
 
     @property
     def _averages(self) -> list[keras.Variable]:

@@ -29,14 +29,8 @@ from tf_distilbert.training.batch import (
     split_batch,
     token_weight,
 )
-from tf_distilbert.training.metrics import (
-    RunningMean,
-    RunningSum,
-    ShowNotFinite,
-    Streak,
-    Throughput,
-    WeightedSum,
-)
+from tf_distilbert.training.callbacks import Throughput, prepare_callbacks
+from tf_distilbert.training.metrics import RunningMean, RunningSum, Streak, WeightedSum
 from tf_distilbert.training.update import (
     check_trainable,
     loss_scale,
@@ -80,6 +74,7 @@ class MaskedMeanTrainer(step.StepModel):
         self.seed = random.randrange(2**31) if seed is None else seed
         self._means: dict[str, RunningMean] = {}
         self._throughput = Throughput()
+        self._steps_are_known = False
         self._test_steps_left: int | None = None
 
     def readers(self) -> Sequence[keras.Model]:
@@ -136,7 +131,7 @@ class MaskedMeanTrainer(step.StepModel):
         with self.scope():
             optimizer = prepare_optimizer(optimizer, self.readers()[0], auto_scale_loss)
             self._means = {
-                name: RunningMean(name, "down" if name.endswith("_loss") else "up")
+                name: RunningMean(name, "min" if name.endswith("_loss") else "max")
                 for name in self.token_counts
             }
             self._loss = WeightedSum("loss", self._means, self.loss_weights)
@@ -185,15 +180,15 @@ class MaskedMeanTrainer(step.StepModel):
                 `steps_per_execution`.
         """
         steps, at_once = kwargs.get("steps_per_epoch"), self.steps_per_execution
+        cardinality = int(x.cardinality()) if hasattr(x, "cardinality") else -2  # unknown
+        self._steps_are_known = bool(steps) or (cardinality >= -1 and cardinality % at_once == 0)
         if steps and steps % at_once:
             raise UserError(
                 f"steps_per_execution is {at_once}, but steps_per_epoch is {steps}; give a multiple"
             )
         if hasattr(x, "element_spec"):  # a dataset
             kwargs.setdefault("shuffle", False)  # Keras cannot, and warns of its own default
-        if isinstance(callbacks, keras.callbacks.Callback):
-            callbacks = [callbacks]
-        callbacks = [self._throughput, ShowNotFinite(callbacks or []), *(callbacks or [])]
+        callbacks = prepare_callbacks(callbacks, self.metrics, self._throughput)
         with reveal_user_errors():
             return super().fit(x, *args, callbacks=callbacks, **kwargs)
 
@@ -224,13 +219,17 @@ class MaskedMeanTrainer(step.StepModel):
                 **kwargs,
             )
 
-    def take_test_steps(self) -> int:
-        """Tell how many batches the next execution of an evaluation takes; see `StepModel`."""
+    def take_steps(self) -> tuple[int, bool]:
+        """Tell how many batches the next execution of `fit` takes; see `StepModel`."""
+        return self.steps_per_execution, self._steps_are_known
+
+    def take_test_steps(self) -> tuple[int, bool]:
+        """Tell the same of an evaluation."""
         if self._test_steps_left is None:
-            return self.steps_per_execution
+            return self.steps_per_execution, False
         taken = min(self.steps_per_execution, self._test_steps_left)
         self._test_steps_left -= taken
-        return taken
+        return taken, True
 
     def save(self, filepath: Any, overwrite: bool = True, **kwargs: Any) -> None:
         """Save the model that is trained in Keras's format; no teacher, and no optimizer.
@@ -314,7 +313,7 @@ class MaskedMeanTrainer(step.StepModel):
         return loss, {name: masked_mean(*metrics[name], counts[name]) for name in counts}
 
     def _sum_over_micro_batches(
-        self, batch: Batch, counts: Scalars, scale: Tensor | float
+        self, batch: Batch, counts: Scalars, scale: Tensor | float = 1.0
     ) -> tuple[Scalars, list[Tensor]]:
         """Give this replica's share of every metric, and of the gradients times the loss scale."""
 

@@ -8,6 +8,7 @@ Of several devices each runs the function on its rows of the batch (`jax.shard_m
 values on each. All that they exchange goes through `sum_over_replicas`.
 """
 
+import itertools
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -72,15 +73,28 @@ class StepModel(keras.Model):
         """Tell, within a step, whether this replica's worker was asked to stop: float32 scalar."""
         return self._stop_request_of_step
 
-    def take_test_steps(self) -> int:
-        """Tell how many batches the next execution of an evaluation takes."""
-        return self.steps_per_execution
+    def take_steps(self) -> tuple[int, bool]:
+        """Tell how many batches the next execution of `fit` takes, and whether there are so many.
+
+        If that is not known, the data may end before.
+        """
+        return self.steps_per_execution, False
+
+    def take_test_steps(self) -> tuple[int, bool]:
+        """Tell the same of an evaluation."""
+        return self.steps_per_execution, False
 
     def fit(self, *args: Any, **kwargs: Any) -> keras.callbacks.History:
         """Train as Keras does, on the devices that the model was made for."""
         self._asked_to_stop = False
         with self.scope(), _explain_uneven_batches():
-            return super().fit(*args, **kwargs)
+            history = super().fit(*args, **kwargs)
+        optimizer: Any = getattr(self.optimizer, "inner_optimizer", self.optimizer)
+        if optimizer.use_ema:
+            # The averages are in the weights' place: one array for both, which no step takes twice.
+            for variable in self.trainable_variables:
+                variable.assign(jax.numpy.copy(variable.value))
+        return history
 
     def evaluate(self, *args: Any, **kwargs: Any) -> Any:
         """Evaluate as Keras does, in the middle of `fit`, too."""
@@ -93,9 +107,7 @@ class StepModel(keras.Model):
         if self.train_function is None or force:
             groups = [self.trainable_variables, self.non_trainable_variables]
             groups += [self.optimizer.variables, self.metrics_variables]
-            self.train_function = self._of_iterator(
-                self.train_step, groups, lambda: self.steps_per_execution
-            )
+            self.train_function = self._of_iterator(self.train_step, groups, self.take_steps)
 
     def make_test_function(self, force: bool = False) -> None:
         """Make what `evaluate` calls with a state and an iterator over batches."""
@@ -136,7 +148,7 @@ class StepModel(keras.Model):
         self,
         step: Callable[[Any], dict[str, Tensor]],
         groups: list[list[keras.Variable]],
-        take_steps: Callable[[], int],
+        take_steps: Callable[[], tuple[int, bool]],
     ) -> Callable:
         """Give the function that takes batches from an iterator and runs a step on each.
 
@@ -171,12 +183,13 @@ class StepModel(keras.Model):
 
         def of_iterator(state: Any, iterator: Any) -> tuple[dict[str, Tensor], tuple]:
             frozen = [variable.value for variable in frozen_variables]
-            stop_requests, batch = self._stop_requests(), next(iterator)
-            for steps_left in reversed(range(take_steps())):
+            stop_requests = self._stop_requests()
+            # All are read before the first step, which takes the old values: reading may fail.
+            batches = list(itertools.islice(iterator, take_steps()[0]))
+            if not batches:
+                raise StopIteration
+            for batch in batches:
                 metrics, state = of_values(list(state), frozen, stop_requests, batch)
-                batch = next(iterator, None) if steps_left else None
-                if batch is None:
-                    break
             self.signals = {name: metrics.pop(name, None) for name in self.hidden_logs}
             return metrics, tuple(state)
 
@@ -190,6 +203,12 @@ class StepModel(keras.Model):
         mesh = self.strategy.device_mesh.backend_mesh
         sharding = jax.sharding.NamedSharding(mesh, PartitionSpec(self.strategy.batch_dim_name))
         return jax.make_array_from_callback((mesh.size,), sharding, lambda _: asked[None])
+
+    def _purge_model_variables(self, **_: object) -> None:
+        """Keep Keras from taking the values off the variables before a step has new ones.
+
+        A step that is made takes them itself; if the first one fails, they are all there is.
+        """
 
     def _symbolic_build(self, *_: object, **__: object) -> None:
         """Keep Keras from tracing a step only to create weights, which are all there."""

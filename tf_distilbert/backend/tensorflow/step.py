@@ -8,7 +8,7 @@ along their first axis), and its loop over several steps fails under every strat
 one replica; `_on_every_replica` takes their place.
 """
 
-import itertools
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
@@ -72,16 +72,21 @@ class StepModel(keras.Model):
         """Tell, within a step, whether this replica's worker was asked to stop: float32 scalar."""
         return tf.convert_to_tensor(self._stop_requests)
 
-    def take_test_steps(self) -> int:
-        """Tell how many batches the next execution of an evaluation takes."""
-        return self.steps_per_execution
+    def take_steps(self) -> tuple[int, bool]:
+        """Tell how many batches the next execution of `fit` takes, and whether there are so many.
+
+        If that is not known, the data may end before.
+        """
+        return self.steps_per_execution, False
+
+    def take_test_steps(self) -> tuple[int, bool]:
+        """Tell the same of an evaluation."""
+        return self.steps_per_execution, False
 
     def make_train_function(self, force: bool = False) -> None:
         """Make what `fit` calls with an iterator over batches."""
         if self.train_function is None or force:
-            self.train_function = self._of_iterator(
-                self.train_step, lambda: self.steps_per_execution
-            )
+            self.train_function = self._of_iterator(self.train_step, self.take_steps)
 
     def make_test_function(self, force: bool = False) -> None:
         """Make what `evaluate` calls with an iterator over batches."""
@@ -117,7 +122,7 @@ class StepModel(keras.Model):
         return with_gradients
 
     def _of_iterator(
-        self, step: Callable[[Any], dict[str, Tensor]], take_steps: Callable[[], int]
+        self, step: Callable[[Any], dict[str, Tensor]], take_steps: Callable[[], tuple[int, bool]]
     ) -> Callable:
         """Give the function that takes batches from an iterator and runs a step on each.
 
@@ -130,33 +135,29 @@ class StepModel(keras.Model):
             return on_every_replica(next(iterator))
 
         def several_steps(iterator: Any, times: Tensor) -> dict[str, Tensor]:
-            def once_more(i: Tensor, _: Tensor, metrics: dict[str, Tensor]) -> tuple:
-                batch = iterator.get_next_as_optional()
-                there_is_one = batch.has_value()
-                metrics = tf.cond(
-                    there_is_one, lambda: on_every_replica(batch.get_value()), lambda: metrics
-                )
-                return i + 1, there_is_one, metrics
+            start = tf.constant(1), one_step(iterator)
+            return tf.while_loop(
+                lambda i, _: i < times, lambda i, _: (i + 1, one_step(iterator)), start
+            )[-1]
 
-            start = tf.constant(1), tf.constant(True), one_step(iterator)
-            return tf.while_loop(lambda i, more, _: (i < times) & more, once_more, start)[-1]
-
-        several_at_once = self.steps_per_execution > 1
-        compiled = tf.function(
-            several_steps if several_at_once else one_step, reduce_retracing=True, autograph=False
+        compiled = (
+            tf.function(f, reduce_retracing=True, autograph=False)
+            for f in (one_step, several_steps)
         )
+        compiled_step, compiled_steps = compiled
 
         def function(iterator: Any) -> dict[str, Tensor]:
-            times = take_steps()
+            times, are_there = take_steps()
             # `train_on_batch` comes with a Python generator.
-            if self.run_eagerly or not isinstance(iterator, _ITERATORS):
-                metrics = one_step(iterator)
-                for batch in itertools.islice(iterator, times - 1):
-                    metrics = on_every_replica(batch)
-            elif several_at_once:
-                metrics = compiled(iterator, tf.constant(times))
+            is_compiled = isinstance(iterator, _ITERATORS) and not self.run_eagerly
+            if is_compiled and are_there and times > 1:
+                metrics = compiled_steps(iterator, tf.constant(times))
             else:
-                metrics = compiled(iterator)
+                call = compiled_step if is_compiled else one_step
+                metrics = call(iterator)
+                with contextlib.suppress(StopIteration, tf.errors.OutOfRangeError):
+                    for _ in range(times - 1):
+                        metrics = call(iterator)
             self.signals = {name: metrics.pop(name, None) for name in self.hidden_logs}
             return metrics
 
@@ -223,7 +224,7 @@ def apply_if(
         variables: all that the optimizer was built with.
 
     Raises:
-        UserError: the optimizer accumulates gradients and clips them, and there are replicas.
+        UserError: the optimizer accumulates gradients, and there is a strategy.
     """
     scale = optimizer.loss_scale_factor or 1.0  # which the optimizer divides by
     if not tf.distribute.has_strategy():
@@ -232,12 +233,12 @@ def apply_if(
         return
     # Optimizers of Keras clip what each replica has, then sum it; and to do that they leave the
     # replica, which no branch of a graph can. So the update is made, and taken back.
+    if optimizer.gradient_accumulation_steps:
+        raise UserError(
+            f"{type(optimizer).__name__} accumulates gradients, which Keras cannot do under a "
+            "strategy of several devices; use micro_batches"
+        )
     if optimizer.clipnorm or optimizer.global_clipnorm or optimizer.clipvalue:
-        if optimizer.gradient_accumulation_steps:
-            raise UserError(
-                f"{type(optimizer).__name__} accumulates gradients and clips them, which Keras "
-                "does on each replica by itself; use micro_batches, or tf_distilbert.AdamW"
-            )
         gradients = optimizer._clip_gradients(gradients)
     changed = [*variables, *optimizer.variables]
     before = [tf.identity(tf.convert_to_tensor(variable)) for variable in changed]
