@@ -66,10 +66,8 @@ def test_the_average_is_validated_saved_and_resumed(folder):
     # Made again from its checkpoints, and from none of them.
     for step in (4, 5, 6):
         (whole / "checkpoints" / f"step-{step:08d}").rename(folder / f"away-{step}")
-    again = run(folder, "whole", ema_momentum=0.6, resume="auto")
-    finished = run(folder, "whole", ema_momentum=0.6, resume="auto")
-    for folder_of in (again, finished):
-        for now, before in zip(
-            load_model(folder_of / "model").trainable_variables, kept, strict=True
-        ):
+    for _ in range(2):
+        run(folder, "whole", ema_momentum=0.6, resume="auto")
+        saved = load_model(whole / "model").trainable_variables
+        for now, before in zip(saved, kept, strict=True):
             np.testing.assert_array_equal(now.numpy(), before)

@@ -104,7 +104,7 @@ def in_precision(precision):
 
 
 def by_optimizer(optimizer):
-    """Three updates, one that is skipped, two more; the figures and the weights."""
+    """Three updates, one that is skipped, two more."""
     trainer = distiller()
     trainer.compile(optimizer)
 
@@ -114,10 +114,9 @@ def by_optimizer(optimizer):
 
     logs = trainer.fit(stream(make_batch, 6), verbose=0).history
     del logs["tokens_per_second"]
-    return {name: np.array(values) for name, values in logs.items()} | {
-        "weights": tiny.weights(trainer.student),
-        "iterations": np.array([int(trainer.optimizer.iterations.numpy())]),
-    }
+    logs["iterations"] = [int(trainer.optimizer.iterations.numpy())]
+    logs["weights"] = tiny.weights(trainer.student)
+    return {name: np.array(values) for name, values in logs.items()}
 
 
 def loss_scale():
@@ -135,15 +134,14 @@ def executions():
         trainer.compile(AdamW(1e-2, epsilon=1e-4), steps_per_execution=at_once)
         data = stream(rows_of, 7)
         logs = trainer.fit(data, verbose=0, validation_data=data.take(2)).history
-        limited = trainer.evaluate(data.repeat(), steps=5, verbose=0)
-        found |= {f"{at_once} {name}": np.array(logs[name]) for name in ("loss", "val_loss")}
-        found |= {f"{at_once} limited": np.array(limited)}
-        found |= {f"{at_once} weights": tiny.weights(trainer.student)}
+        logs["limited"] = trainer.evaluate(data.repeat(), steps=5, verbose=0)
+        logs["weights"] = tiny.weights(trainer.student)
+        names = ("loss", "val_loss", "limited", "weights")
+        found |= {f"{at_once} {name}": np.array(logs[name]) for name in names}
     return found
 
 
 def fractional():
-    """Weights that are neither 0 nor 1."""
 
     def make_batch(seed):
         inputs, mask_ids, mask_weights = rows_of(seed)

@@ -1,6 +1,10 @@
 """An update that is not finite is skipped and counted, and a row of them ends the run."""
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -159,3 +163,33 @@ def test_a_run_goes_on_past_a_bad_batch_and_writes_it_down(
         1,
     )
     np.testing.assert_array_equal(unmasked, records.gather(np.array(written["indices"])))
+
+
+@pytest.mark.slow
+def test_tensorflows_check_of_all_numbers_finds_none():
+    """Of padding and of slots that are not in use, too; in another process, as it stays on."""
+    program = """
+import tensorflow as tf
+from support import tiny
+from tf_distilbert.distillation.distiller import Distiller
+from tf_distilbert.distillation.student import build_student
+from tf_distilbert.training.optimizer import AdamW
+
+tf.debugging.enable_check_numerics()
+teacher = tiny.model(num_layers=2)
+distiller = Distiller(teacher, build_student(teacher, num_layers=1), mse_weight=1e-3)
+distiller.compile(AdamW(1e-3, clip_norm=1.0, use_ema=True), jit_compile=False)
+batches = tf.data.Dataset.from_tensors(tiny.batch()).repeat(2)
+history = distiller.fit(batches, validation_data=batches, verbose=0).history
+assert history["skipped_updates"] == [0.0]
+inputs, mask_ids, weights = tiny.batch()
+spoilt = tf.data.Dataset.from_tensors((inputs, mask_ids, weights * float("nan")))
+try:
+    distiller.fit(spoilt, verbose=0)
+except tf.errors.InvalidArgumentError:
+    raise SystemExit(7)
+"""
+    folder = Path(__file__).parents[1]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), str(folder.parent)])}
+    ended = subprocess.run([sys.executable, "-c", program], env=environment, timeout=600)
+    assert ended.returncode == 7  # it was on

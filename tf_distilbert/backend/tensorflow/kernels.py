@@ -6,11 +6,13 @@ products that is most of what is left to save.
 
 from collections.abc import Callable
 from functools import wraps
+from typing import Any
 
 import keras
 import tensorflow as tf
 from keras import KerasTensor as Tensor
 from keras import ops
+from tensorflow.python.eager import context
 
 read = tf.convert_to_tensor  # Keras's own gives variables as they are
 
@@ -18,9 +20,17 @@ read = tf.convert_to_tensor  # Keras's own gives variables as they are
 def compiled(function: Callable) -> Callable:
     """Compile a function of tensors, for each shape once.
 
-    Arguments that are no tensors are constants of the compiled code.
+    Arguments that are no tensors are constants of the compiled code. It is not compiled while
+    TensorFlow checks every number (`tf.debugging.enable_check_numerics`), which XLA cannot.
     """
-    return tf.function(function, jit_compile=True, autograph=False)
+    fast = tf.function(function, jit_compile=True, autograph=False)
+    checked = tf.function(function, autograph=False)
+
+    @wraps(function)
+    def call(*arguments: Any, **options: Any) -> Any:
+        return (checked if context.context().op_callbacks else fast)(*arguments, **options)
+
+    return call
 
 
 def recomputed(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
