@@ -18,6 +18,7 @@ from support.keras_nlp_objects import (
 )
 from tf_distilbert.cli.main import main
 from tf_distilbert.distillation.distiller import Distiller
+from tf_distilbert.distillation.pretrainer import MaskedLMPretrainer
 from tf_distilbert.distillation.student import build_student
 from tf_distilbert.errors import UserError
 from tf_distilbert.evaluation.fill_mask import fill_mask
@@ -128,6 +129,34 @@ def test_distilling_trains_the_users_own_object(family, tmp_path):
     inputs = tiny.batch()[0]
     again = load_preset(tmp_path / "student")
     np.testing.assert_array_equal(again(inputs), as_model(student)(inputs))
+
+
+@pytest.mark.slow
+def test_pretraining_trains_it_too_and_saves_it_in_keras_format(tmp_path):
+    model = task("Bert", num_layers=1)
+    before = as_model(model)(tiny.batch()[0])
+    trainer = MaskedLMPretrainer(model)
+    trainer.compile(AdamW(3e-3))
+    batch = tf.data.Dataset.from_tensors(tiny.batch())
+    history = trainer.fit(batch, epochs=5, verbose=0).history
+    assert history["loss"][-1] < 0.9 * history["loss"][0]
+    trainer.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras", compile=False)
+    logits = as_model(loaded)(tiny.batch()[0])
+    np.testing.assert_array_equal(logits, as_model(model)(tiny.batch()[0]))
+    assert np.abs(logits - before).max() > 1e-3
+
+
+def test_the_loss_is_scaled_by_the_models_own_precision():
+    """Whatever the policy is when it is wrapped."""
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        model = task("Bert", num_layers=1)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    trainer = MaskedLMPretrainer(model)
+    trainer.compile(AdamW(1e-3))
+    assert isinstance(trainer.optimizer, keras.optimizers.LossScaleOptimizer)
 
 
 def test_keras_counts_and_saves_each_weight_once(tmp_path):

@@ -101,8 +101,8 @@ class KerasNlpMaskedLanguageModel(keras.Model):
     task = "masked_lm"
 
     def __init__(self, task: "keras_nlp.models.MaskedLM", **kwargs: Any) -> None:
-        super().__init__(**kwargs)
         backbone = task.backbone
+        super().__init__(dtype=backbone.dtype_policy, **kwargs)
         self.architecture = architecture_of(backbone)
         self.tokenizer = tokenizer_of(task.preprocessor)
         known = len(self.tokenizer.vocabulary) if self.tokenizer else backbone.vocabulary_size

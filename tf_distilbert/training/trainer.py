@@ -102,7 +102,7 @@ class MaskedMeanTrainer(step.StepModel):
 
     def compile(
         self,
-        optimizer: str | keras.optimizers.Optimizer = "rmsprop",
+        optimizer: str | keras.optimizers.Optimizer,
         *,
         auto_scale_loss: bool = True,
         jit_compile: bool | str = "auto",
