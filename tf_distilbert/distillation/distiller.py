@@ -38,9 +38,8 @@ class Distiller(MaskedMeanTrainer):
     """Trains a student to predict what its teacher predicts.
 
     The teacher runs once a step without dropout and without gradient; it is no part of the
-    distiller's weights and of no checkpoint. If it computes in bfloat16 or float16, a copy of it
-    whose weights have that dtype, too, takes its place (`EncoderModel.cast_copy`). The student runs
-    once.
+    distiller's weights and of no checkpoint. If it computes in bfloat16 or float16, a copy whose
+    weights have that dtype takes its place (`EncoderModel.as_teacher`). The student runs once.
 
     Args:
         teacher: with a trained masked-LM head, and the student's vocabulary; one of `load_model`,
@@ -99,7 +98,7 @@ class Distiller(MaskedMeanTrainer):
         _check_pair(teacher, student, weights)
         self.student = student
         if isinstance(teacher, MaskedLanguageModel):
-            teacher = teacher.cast_copy(teacher.compute_dtype)
+            teacher = teacher.as_teacher()
         # A closure: as an attribute, or behind a property, Keras would save the teacher too.
         self._teacher = lambda: teacher
         self.temperature, self.chunk_size = temperature, chunk_size

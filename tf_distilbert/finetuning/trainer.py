@@ -82,7 +82,7 @@ class TaskTrainer(MaskedMeanTrainer):
             }
             _check_numbers(weights, temperature)
             _check_pair(model, teacher)
-            teacher = teacher.cast_copy(teacher.compute_dtype)
+            teacher = teacher.as_teacher()
         if getattr(model, "problem", None) == "multi_label":
             raise UserError("a model of several labels a text cannot be fine-tuned; use one label")
         self.model = model

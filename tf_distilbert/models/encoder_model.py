@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 import keras
 from keras import KerasTensor as Tensor
 
+from tf_distilbert.backend import devices
 from tf_distilbert.errors import UserError
 from tf_distilbert.models.architecture import Architecture
 from tf_distilbert.models.encoder import Encoder
@@ -142,6 +143,14 @@ class EncoderModel(keras.Model):
         model = cls(architecture, tokenizer=tokenizer, **given)
         model.trainable = trainable  # as an argument it would not reach the layers
         return model
+
+    def as_teacher(self) -> Self:
+        """Copy a model that will not learn, its weights in the dtype that it computes in.
+
+        Where the strategy in force cannot share such weights, it stays as it is.
+        """
+        dtype = self.compute_dtype
+        return self.cast_copy(dtype) if devices.shares_weights_in(dtype) else self
 
     def cast_copy(self, dtype: str) -> Self:
         """Copy a model that will not learn, its weights in the dtype that it computes in.

@@ -180,7 +180,9 @@ class MaskedMeanTrainer(step.StepModel):
                 `steps_per_execution`.
         """
         steps, at_once = kwargs.get("steps_per_epoch"), self.steps_per_execution
-        cardinality = int(x.cardinality()) if hasattr(x, "cardinality") else -2  # unknown
+        # A dataset's is a method, of a distributed one a number, which may be that of one worker.
+        count = getattr(x, "cardinality", None)
+        cardinality = int(count()) if callable(count) else -2  # unknown; -1 is endless
         self._steps_are_known = bool(steps) or (cardinality >= -1 and cardinality % at_once == 0)
         if steps and steps % at_once:
             raise UserError(

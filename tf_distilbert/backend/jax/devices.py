@@ -86,6 +86,11 @@ def has_bfloat16() -> bool:
     return device.platform == "tpu"
 
 
+def shares_weights_in(dtype: str) -> bool:
+    """Whether weights of this dtype can be made; JAX makes any."""
+    return True
+
+
 def prefers_float16() -> bool:
     """Whether the device multiplies float16 matrices fast, and has no bfloat16.
 

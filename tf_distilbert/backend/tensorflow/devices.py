@@ -141,6 +141,17 @@ def has_bfloat16() -> bool:
     return False
 
 
+def shares_weights_in(dtype: str) -> bool:
+    """Whether the strategy in force can make weights of this dtype, which workers send each other.
+
+    TensorFlow's broadcast between workers knows no bfloat16.
+    """
+    is_multi_worker = isinstance(
+        tf.distribute.get_strategy(), tf.distribute.MultiWorkerMirroredStrategy
+    )
+    return dtype != "bfloat16" or not is_multi_worker
+
+
 def prefers_float16() -> bool:
     """Whether the device multiplies float16 matrices fast, and has no bfloat16.
 
