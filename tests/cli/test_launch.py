@@ -4,7 +4,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -21,7 +20,6 @@ from tf_distilbert.cli import launch
 from tf_distilbert.cli.main import main
 from tf_distilbert.errors import UserError
 from tf_distilbert.model_files.folder import save_model
-from tf_distilbert.models.task_models import SequenceClassifier
 from tf_distilbert.training.strategy import make_strategy
 
 STEPS = 20
@@ -123,69 +121,6 @@ def test_two_workers_give_the_run_of_one_device(folder, plain):
     assert {"gradient_norm", "mlm_accuracy", "teacher_agreement"} <= figures.keys()
     assert ("validation", STEPS) in reports(plain)
     assert_same_run(folder / "two", plain)
-
-
-@slow
-@pytest.mark.parametrize("verb", ["distill", "finetune"])
-def test_workers_train_in_bfloat16_with_a_teacher(folder, verb):
-    """As `precision: auto` has it where there are instructions for it; here they are made up."""
-    program = (
-        "import sys; from tf_distilbert.backend import devices; "
-        "from tf_distilbert.cli.main import main; "
-        "devices.has_bfloat16 = lambda: True; sys.exit(main(sys.argv[1:]))"
-    )
-    arguments = ["distill", write_config(folder, "bfloat16", precision="auto", steps=2)]
-    if verb == "finetune":
-        task = write_task(folder)
-        classifier = folder / "classifier"
-        arguments = ["finetune", "--task", "sst2", "--data", task, "--teacher", classifier]
-        arguments += ["--model", folder / "teacher", "--output", folder / "tuned"]
-        arguments += ["train.epochs=null", "train.steps=2", "train.global_batch_size=8"]
-    code, errors = as_workers(program, arguments)
-    assert code == 0, errors
-    config = folder / ("bfloat16" if verb == "distill" else "tuned") / "config.yaml"
-    assert yaml.safe_load(config.read_text())["train"]["precision"] == "mixed_bfloat16"
-
-
-def as_workers(program, arguments):
-    """Run a program as two workers; give the worst exit code, and what the first one says."""
-    ports = [f"localhost:{free_port()}" for _ in range(2)]
-    workers = []
-    for index in range(2):
-        task = {"cluster": {"worker": ports}, "task": {"type": "worker", "index": index}}
-        paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-        added = {"PYTHONPATH": os.pathsep.join(paths), "TF_CONFIG": json.dumps(task)}
-        command = [sys.executable, "-c", program, *map(str, arguments)]
-        workers.append(
-            subprocess.Popen(
-                command, env={**os.environ, **added}, stderr=subprocess.PIPE, text=True
-            )
-        )
-    errors = [worker.communicate(timeout=600)[1] for worker in workers]
-    return max(worker.returncode for worker in workers), errors[0]
-
-
-def free_port():
-    with socket.socket() as found:
-        found.bind(("localhost", 0))
-        return found.getsockname()[1]
-
-
-def write_task(folder):
-    """A task of two classes, and a classifier to learn it from."""
-    labels = ("negative", "positive")
-    model = tiny_classifier(labels)
-    save_model(model, folder / "classifier", overwrite=True)
-    data = folder / "sst"
-    data.mkdir(exist_ok=True)
-    rows = "".join(f"paris is {word}\t{i % 2}\n" for i, word in enumerate(["old", "new"] * 8))
-    for name in ("train.tsv", "dev.tsv"):
-        (data / name).write_text("sentence\tlabel\n" + rows)
-    return data
-
-
-def tiny_classifier(labels):
-    return SequenceClassifier(tiny.architecture(), labels, tiny.tokenizer())
 
 
 def wait_for_checkpoint(process, output):
