@@ -40,6 +40,7 @@ def tensors(run, step, kind):
     return [found[n] for n in sorted(model, key=lambda n: int(n.split("/")[1])) if "seed" not in n]
 
 
+@pytest.mark.slow
 def test_the_average_is_validated_saved_and_resumed(folder):
     whole = run(folder, "whole", ema_momentum=0.6)
     raw = [tensors(whole, step, "weights") for step in range(1, 7)]

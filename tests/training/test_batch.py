@@ -81,14 +81,23 @@ def test_a_length_that_is_known_only_as_it_runs_is_refused_then():
     assert str(caught.value).endswith("32 tokens at most")
 
 
-def test_a_token_in_two_slots_is_refused():
+@pytest.mark.parametrize("place", [4, -1, 16])
+@pytest.mark.parametrize("jit_compile", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_a_token_in_two_slots_or_in_none_is_refused(place, jit_compile):
+    """Compiled code cannot raise: there the update is skipped."""
     inputs, mask_ids, weights = tiny.batch()
-    inputs["mask_positions"][3] = 4
+    inputs["mask_positions"][3] = [4, 5, place]
     weights[3] = 1.0
     teacher = tiny.model(num_layers=2)
     distiller = Distiller(teacher, build_student(teacher, num_layers=1))
-    distiller.compile(AdamW(1e-3), jit_compile=False)
-    with pytest.raises(UserError, match=r"^a batch has a token in two of its mask_positions$"):
+    distiller.compile(AdamW(1e-3), jit_compile=jit_compile)
+    if jit_compile:
+        data = tf.data.Dataset.from_tensors((inputs, mask_ids, weights))
+        assert distiller.fit(data, verbose=0).history["skipped_updates"] == [1.0]
+        return
+    with pytest.raises(
+        UserError, match=r"^a batch has mask_positions outside of the sequence, or one twice"
+    ):
         distiller.fit(tf.data.Dataset.from_tensors((inputs, mask_ids, weights)), verbose=0)
 
 
@@ -181,3 +190,50 @@ def test_teacher_and_student_may_compute_in_different_precisions(precisions):
     for name in ("distillation_loss", "mlm_loss", "cosine_loss", "mse_loss", "gradient_norm"):
         np.testing.assert_allclose(found[0][name], found[1][name], rtol=0.03, err_msg=name)
     assert found[0]["distillation_loss"] != found[1]["distillation_loss"]
+
+
+def test_slots_that_are_not_in_use_may_point_anywhere():
+    inputs, mask_ids, weights = tiny.batch()
+    weights[:, 2] = 0.0
+    losses = []
+    for place in (1, -1, 99):
+        inputs["mask_positions"][:, 2] = place
+        data = tf.data.Dataset.from_tensors((inputs, mask_ids, weights))
+        losses.append(trainer().fit(data, verbose=0).history["loss"])
+    assert losses[0] == losses[1] == losses[2]
+
+
+def test_a_student_that_is_its_teacher_is_refused():
+    model = tiny.model(num_layers=1)
+    distiller = Distiller(model, model)
+    distiller.compile(AdamW(1e-3), jit_compile=False)
+    with pytest.raises(UserError, match="shares weights with its teacher; use build_student"):
+        distiller.fit(tf.data.Dataset.from_tensors(tiny.batch()), verbose=0)
+
+
+def test_what_is_trained_must_be_what_was_compiled():
+    data = tf.data.Dataset.from_tensors(tiny.batch())
+    made = trainer()
+    made.model.encoder.trainable = False
+    with pytest.raises(UserError, match="not those that the optimizer was made for; call compile"):
+        made.fit(data, verbose=0)
+    with pytest.raises(UserError, match="not those that the optimizer was made for; call compile"):
+        trainer().compile(made.optimizer)
+    made.compile(AdamW(1e-3), jit_compile=False)
+    before = made.model.encoder.token_table.numpy()
+    made.fit(data, verbose=0)
+    np.testing.assert_array_equal(made.model.encoder.token_table.numpy(), before)
+    made.model.trainable = False
+    made.compile(AdamW(1e-3), jit_compile=False)
+    with pytest.raises(UserError, match="has no trainable weights; set trainable, and compile"):
+        made.fit(data, verbose=0)
+
+
+def test_arguments_may_be_given_by_place_as_in_keras():
+    made, seen = trainer(), []
+    note = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(epoch))
+    data = tf.data.Dataset.from_tensors(tiny.batch())
+    made.fit(data, None, None, 2, 0, [note])
+    assert seen == [0, 1]
+    assert made.evaluate(data, None, None, 0, None, 1)[0] > 0
+    assert made.test_on_batch(*tiny.batch())[0] > 0  # after an evaluation of some steps

@@ -246,6 +246,7 @@ def test_any_number_of_steps_at_a_time_sees_every_batch(devices):
             distiller.evaluate(held_out, verbose=0),
             distiller.evaluate(endless(held_out), verbose=0),
             distiller.evaluate(rows(64).repeat(), steps=4, verbose=0),
+            distiller.evaluate(held_out, steps=9, verbose=0),  # of which there are four
         ]
         more, _ = fit(distiller, endless(data))
         assert updates(distiller) == 3 * 8

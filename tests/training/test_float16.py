@@ -37,8 +37,13 @@ def fit(distiller, number=1, make=tiny.batch):
     return logs
 
 
-@pytest.mark.parametrize("length", [None, 0.05])
-@pytest.mark.parametrize("micro_batches", [1, 4])
+@pytest.mark.parametrize(
+    ("length", "micro_batches"),
+    [
+        (0.05, 1),
+        *(pytest.param(*p, marks=pytest.mark.slow) for p in ((None, 1), (None, 4), (0.05, 4))),
+    ],
+)
 def test_a_step_of_sgd_moves_the_weights_as_in_float32(length, micro_batches):
     """The gradient is clipped without its scale."""
     moved = {}
@@ -107,7 +112,7 @@ def packed_or_padded(seed, kind):
     return inputs, mask_ids, weights
 
 
-@pytest.mark.parametrize("kind", ["padded", "packed"])
+@pytest.mark.parametrize("kind", ["padded", pytest.param("packed", marks=pytest.mark.slow)])
 def test_rows_of_padding_and_packed_rows_stay_finite(kind):
     assert abs(MASKED_SCORE) > float(np.finfo("float16").max)  # as a float16 it would make NaNs
     found = {}

@@ -129,6 +129,38 @@ def test_ours_comes_back_from_its_config():
     assert (again.clip_norm, again.ema_momentum, again.weight_decay) == (2.0, 0.7, 0.1)
 
 
+def test_ours_clips_in_a_model_of_ones_own_and_takes_none_for_nothing():
+    """By Keras's training step, as `global_clipnorm` does."""
+    moments = []
+    for optimizer in (
+        AdamW(0.1, beta_2=0.999, clip_norm=1e-3, clipnorm=None),
+        optimizers.AdamW(0.1, weight_decay=0.0, global_clipnorm=1e-3),
+    ):
+        model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1, "linear", True, "ones")])
+        model.compile(optimizer, "mse")
+        model.fit(np.ones((4, 4), "float32"), np.zeros((4, 1), "float32"), verbose=0)
+        moments.append(np.concatenate([m.numpy().ravel() for m in optimizer._momentums]))
+    np.testing.assert_allclose(moments[0], moments[1], rtol=1e-4)
+    assert np.linalg.norm(moments[0]) == pytest.approx(1e-4, rel=1e-3)
+
+
+def test_a_skipped_update_is_none_of_those_that_the_moments_are_corrected_by():
+    """The first update made moves as the first does, however many were skipped before."""
+    moved = []
+    for bad in (0, 5):
+        student = tiny.model(seed=2, num_layers=1)
+        trainer = Distiller(tiny.model(seed=1, num_layers=1), student)
+        trainer.compile(AdamW(1e-2, epsilon=1e-6), jit_compile=False)
+        inputs, mask_ids, weights = tiny.batch(0)
+        for _ in range(bad):
+            trainer.train_on_batch(inputs, mask_ids, weights * np.float32("nan"))
+        before = tiny.weights(student)
+        trainer.train_on_batch(inputs, mask_ids, weights)
+        moved.append(tiny.weights(student) - before)
+        assert int(trainer.optimizer.iterations.numpy()) == bad + 1
+    np.testing.assert_array_equal(moved[0], moved[1])
+
+
 def moving_average(values, momentum):
     average = values[0]
     for value in values[1:]:

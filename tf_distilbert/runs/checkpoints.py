@@ -161,6 +161,9 @@ class Checkpoints:
         # Which metrics a log shows may change with the program; that spoils no run.
         self._metrics = {name: t for name, t in tensors.items() if name.startswith("figures/")}
         variables = self._variables()
+        for name in variables.keys() - tensors.keys():
+            if name.endswith("/updates"):  # earlier versions took all that were tried for made
+                tensors[name] = tensors["optimizer/0/iteration"].astype(np.int32)
         shapes = {name: tuple(v.shape) for name, v in variables.items()}
         found = {name: t.shape for name, t in tensors.items() if name not in self._metrics}
         if _without_scale(found) != _without_scale(shapes):

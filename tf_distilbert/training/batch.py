@@ -54,6 +54,12 @@ def checked_batch(data: Any, names: Sequence[str], max_positions: int) -> Batch:
         dtype = keras.backend.standardize_dtype(tensor.dtype)
         if name != "padding_mask" and "float" in dtype:
             raise UserError(f"a batch's {name} are {dtype}; they must be whole numbers")
+    for tensor in tree.flatten(parts):
+        if getattr(tensor.shape, "rank", 0) is None:
+            raise UserError(
+                "a tensor of a batch has no known number of dimensions; make the dataset with "
+                "output_signature, or set_shape"
+            )
     token_ids = inputs["token_ids"]
     if len(token_ids.shape) != 2:
         raise UserError(f"a batch's token_ids have shape {_shown(token_ids)}; it must be [B, S]")
@@ -62,8 +68,11 @@ def checked_batch(data: Any, names: Sequence[str], max_positions: int) -> Batch:
     if "mask_positions" in names:
         _check_alike("mask_positions", inputs["mask_positions"], "targets", targets)
         _check_alike("weights", weights, "targets", targets)
-    _check_length(token_ids, max_positions)
-    return dict(inputs), targets, weights
+        length = ops.shape(token_ids)[1]
+        weights = _check_places(inputs["mask_positions"], weights, length)
+        positions = ops.clip(ops.cast(inputs["mask_positions"], "int32"), 0, length - 1)
+        inputs = {**inputs, "mask_positions": positions}
+    return _of_checked_length(inputs, max_positions), targets, weights
 
 
 def _check_alike(
@@ -80,13 +89,36 @@ def _check_alike(
         )
 
 
-def _check_length(token_ids: Tensor, max_positions: int) -> None:
+def _check_places(positions: Tensor, weights: Tensor, length: int | Tensor) -> Tensor:
+    """See that what is to be predicted is in the sequence, and once.
+
+    Returns:
+        The weights, not a number where that does not hold: compiled code cannot raise an error, and
+        an update that is not finite is skipped and counted.
+    """
+    positions, weights = ops.cast(positions, "int32"), ops.cast(weights, "float32")
+    in_use = weights != 0
+    is_there = (positions >= 0) & (positions < length)
+    slots = ops.arange(ops.shape(positions)[1], dtype="int32")
+    alike = positions[:, :, None] == positions[:, None, :]
+    earlier = (slots[None, :] < slots[:, None]) & in_use[:, None, :]
+    is_second = ops.any(alike & earlier, axis=-1)
+    is_wrong = in_use & (is_second | ops.logical_not(is_there))
+    message = "a batch has mask_positions outside of the sequence, or one twice in a row"
+    weights = ops.where(is_wrong, float("nan"), weights)
+    return step.check(ops.logical_not(ops.any(is_wrong)), message, weights)
+
+
+def _of_checked_length(inputs: Mapping[str, Tensor], max_positions: int) -> dict[str, Tensor]:
+    token_ids = inputs["token_ids"]
     length = ops.shape(token_ids)[1]
     end = f"the model has {max_positions} positions; cut them to {max_positions} tokens at most"
-    if not isinstance(length, int):
-        step.check(length <= max_positions, f"a batch has longer sequences than the model; {end}")
-    elif length > max_positions:
-        raise UserError(f"a batch has sequences of {length} tokens, {end}")
+    if isinstance(length, int):
+        if length > max_positions:
+            raise UserError(f"a batch has sequences of {length} tokens, {end}")
+        return dict(inputs)
+    message = f"a batch has longer sequences than the model; {end}"
+    return {**inputs, "token_ids": step.check(length <= max_positions, message, token_ids)}
 
 
 def _shown(tensor: Tensor) -> str:
@@ -123,10 +155,14 @@ def split_batch(batch: Batch, num_parts: int) -> Batch:
         f"cannot be split into {num_parts} micro-batches; use a multiple, and drop_remainder=True "
         "where the dataset is batched"
     )
-    if not isinstance(rows, int):
-        step.check(ops.equal(rows % num_parts, 0), f"a batch {message}")
-    elif rows % num_parts:
-        raise UserError(f"a batch of {rows} sequences {message}")
+    if isinstance(rows, int):
+        if rows % num_parts:
+            raise UserError(f"a batch of {rows} sequences {message}")
+    else:
+        fits = ops.equal(rows % num_parts, 0)
+        batch = tree.map_structure(
+            lambda tensor: step.check(fits, f"a batch {message}", tensor), batch
+        )
     return tree.map_structure(
         lambda tensor: ops.reshape(tensor, (num_parts, -1, *ops.shape(tensor)[1:])), batch
     )

@@ -22,10 +22,13 @@ def prepare_callbacks(
         metrics: of the trainer.
         throughput: of the trainer.
     """
+    if isinstance(callbacks, keras.callbacks.CallbackList):
+        callbacks = callbacks.callbacks
     given = [callbacks] if isinstance(callbacks, keras.callbacks.Callback) else [*(callbacks or [])]
     modes = {metric.name: getattr(metric, "mode", None) for metric in metrics}
     for callback in given:
-        mode = modes.get(getattr(callback, "monitor", "").removeprefix("val_"))
+        monitor = getattr(callback, "monitor", None) or ""
+        mode = modes.get(str(monitor).removeprefix("val_"))
         if mode and getattr(callback, "mode", None) == "auto":
             callback.mode = mode
     return [throughput, ShowNotFinite(given), *given]
@@ -40,7 +43,7 @@ class Throughput(keras.callbacks.Callback):
 
     def restart(self) -> None:
         """Start the clock, as the sum of tokens starts from 0."""
-        self._start = time.perf_counter()
+        self._start, self._rate = time.perf_counter(), 0.0
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         """Start the clock; Keras has just reset the metrics."""
@@ -73,5 +76,5 @@ class ShowNotFinite(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict) -> None:
         """Replace the mean loss, if somebody looks at it."""
-        if self._is_wanted and not math.isfinite(loss := float(self.model.signals["loss_of_step"])):
-            logs["loss"] = loss
+        if self._is_wanted and float(self.model.signals["losses_not_finite"]):
+            logs["loss"] = math.nan

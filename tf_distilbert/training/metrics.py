@@ -29,7 +29,7 @@ class RunningSum(keras.metrics.Metric):
 
 
 class Streak(RunningSum):
-    """How often in a row it was given 1 rather than 0, to this day: a reset leaves it alone."""
+    """How often in a row it was given 1 rather than 0, up to now: a reset leaves it alone."""
 
     def update_state(self, value: Tensor) -> None:
         """Add 1, or begin again at 0."""

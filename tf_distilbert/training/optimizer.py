@@ -20,8 +20,8 @@ _INSTEAD = {
     "keras.optimizers.AdamW",
     "loss_scale_factor": "wrap it in keras.optimizers.LossScaleOptimizer, as `compile` does where "
     "the model computes in float16",
-    "gradient_accumulation_steps": "use micro_batches of Distiller and its kin: one update of a "
-    "batch that is computed in parts",
+    "gradient_accumulation_steps": "use micro_batches of Distiller, MaskedLMPretrainer or "
+    "TaskTrainer: one update of a batch that is computed in parts",
 }
 
 
@@ -38,7 +38,8 @@ class AdamW(keras.optimizers.AdamW):
         beta_1, beta_2, epsilon: the reference's values are the defaults.
         weight_decay: decoupled (Loshchilov & Hutter 2019).
         clip_norm: largest L2 norm of all gradients together; None for none. Applied once to the
-            sum over micro-batches and replicas; Keras's own `global_clipnorm` clips too early.
+            sum over micro-batches and replicas; Keras's own `global_clipnorm` clips too early. (In
+            a model with Keras's own `train_step` it is like `global_clipnorm`.)
         use_ema: keep an exponential moving average of the weights, which takes their place when
             `fit` ends (Polyak & Juditsky 1992). `keras.callbacks.SwapEMAWeights` evaluates it
             meanwhile.
@@ -67,7 +68,7 @@ class AdamW(keras.optimizers.AdamW):
         name: str = "adamw",
         **others: Any,
     ) -> None:
-        for option in others:
+        for option in (name for name, value in others.items() if value not in (None, False)):
             instead = _INSTEAD.get(option, "it has no such option")
             raise UserError(f"tf_distilbert.AdamW does not take {option}; {instead}")
         if clip_norm is not None and not clip_norm > 0:
@@ -94,10 +95,11 @@ class AdamW(keras.optimizers.AdamW):
         if self.built:
             return
         super().build(variables)
+        # Of `iterations` some may have been skipped: the moments know nothing of those.
+        self._updates = self.add_variable(
+            (), dtype="int32", aggregation="only_first_replica", name="updates"
+        )
         if self.use_ema:
-            self._num_averaged = self.add_variable(
-                (), dtype="int32", aggregation="only_first_replica", name="averaged"
-            )
             for average, variable in zip(self._averages, variables, strict=True):
                 average.assign(ops.convert_to_numpy(variable))
 
@@ -139,14 +141,24 @@ class AdamW(keras.optimizers.AdamW):
         moments = [*self._momentums, *self._velocities]
         kernels.update_if(is_finite, update, [*variables, *moments, *self._averages])
         self.iterations.assign_add(1)
-        if self.use_ema:
-            self._num_averaged.assign_add(ops.cast(is_finite, "int32"))
+        self._updates.assign_add(ops.cast(is_finite, "int32"))
+
+    def apply(self, grads: list[Tensor], trainable_variables: Any = None) -> None:
+        """Make an update as Keras's own training steps do, of one replica's gradients."""
+        super().apply(grads, trainable_variables)
+        self._updates.assign_add(1)
+
+    def _clip_gradients(self, grads: list[Tensor]) -> list[Tensor]:
+        if not self.clip_norm:
+            return grads
+        gradients = [ops.convert_to_tensor(gradient) for gradient in grads]
+        return kernels.shorten(gradients, kernels.global_norm(gradients), self.clip_norm)
 
     def _update_averages(self, variables: list[keras.Variable]) -> None:
         """Follow the weights; the first update made begins the average, as in Keras."""
         if not self.use_ema:
             return
-        is_first = ops.equal(ops.convert_to_tensor(self._num_averaged), 0)
+        is_first = ops.equal(ops.convert_to_tensor(self._updates), 0)
         share = ops.where(is_first, 1.0, 1.0 - self.ema_momentum)
         for average, variable in zip(self._averages, variables, strict=True):
             difference = average.value - variable.value
@@ -177,7 +189,7 @@ class AdamW(keras.optimizers.AdamW):
         self, gradient: Tensor, variable: keras.Variable, learning_rate: Tensor
     ) -> None:
         """Update one variable and its two moments."""
-        step = ops.cast(self.iterations + 1, variable.dtype)
+        step = ops.cast(ops.convert_to_tensor(self._updates) + 1, variable.dtype)
         betas, index = (self.beta_1, self.beta_2), self._get_variable_index(variable)
         kernels.adam(
             variable,

@@ -18,7 +18,7 @@ from keras import KerasTensor as Tensor
 from keras import ops, tree
 
 from tf_distilbert.backend import kernels, step
-from tf_distilbert.errors import UserError, reveal_user_errors
+from tf_distilbert.errors import UserError
 from tf_distilbert.losses.per_token import masked_mean
 from tf_distilbert.models.dropout import seeded_dropout
 from tf_distilbert.training.batch import (
@@ -29,7 +29,7 @@ from tf_distilbert.training.batch import (
     split_batch,
     token_weight,
 )
-from tf_distilbert.training.callbacks import Throughput, prepare_callbacks
+from tf_distilbert.training.fitting import FittingModel
 from tf_distilbert.training.metrics import RunningMean, RunningSum, Streak, WeightedSum
 from tf_distilbert.training.update import (
     check_trainable,
@@ -40,7 +40,7 @@ from tf_distilbert.training.update import (
 )
 
 
-class MaskedMeanTrainer(step.StepModel):
+class MaskedMeanTrainer(FittingModel):
     """A `keras.Model` whose step sums gradients over micro-batches and updates once.
 
     A subclass names its models (`readers`), weighs its terms (`loss_weights`), says which tokens
@@ -62,7 +62,7 @@ class MaskedMeanTrainer(step.StepModel):
     token_counts: Mapping[str, str]
     input_names: Sequence[str] = ("token_ids", "padding_mask", "mask_positions")
     """What the inputs of a batch must have."""
-    hidden_logs = ("stop_requested", "skipped_in_a_row", "loss_of_step")
+    hidden_logs = ("stop_requested", "skipped_in_a_row", "losses_not_finite")
 
     def __init__(self, micro_batches: int = 1, seed: int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -73,13 +73,6 @@ class MaskedMeanTrainer(step.StepModel):
         self.micro_batches = micro_batches
         self.seed = random.randrange(2**31) if seed is None else seed
         self._means: dict[str, RunningMean] = {}
-        self._throughput = Throughput()
-        self._steps_are_known = False
-        self._test_steps_left: int | None = None
-
-    def readers(self) -> Sequence[keras.Model]:
-        """Give the models that read a batch: the one that is trained, then its teacher, if any."""
-        raise AssertionError("a subclass has models")
 
     def loss_and_metrics(
         self, batch: Batch, token_weights: Scalars, training: bool
@@ -137,7 +130,8 @@ class MaskedMeanTrainer(step.StepModel):
             self._loss = WeightedSum("loss", self._means, self.loss_weights)
             self._gradient_norm = RunningMean("gradient_norm")
             self._padding_share = RunningMean("padding_share")
-            self._sums = {name: RunningSum(name) for name in ("tokens", "skipped_updates")}
+            sums = ("tokens", "skipped_updates", "losses_not_finite")
+            self._sums = {name: RunningSum(name) for name in sums}
             self._skipped_in_a_row = Streak("skipped_in_a_row")
             super().compile(
                 optimizer=optimizer,
@@ -147,6 +141,7 @@ class MaskedMeanTrainer(step.StepModel):
                 steps_per_execution=steps_per_execution,
             )
             self.optimizer.build(self.trainable_variables)
+        self._check_compiled_variables()
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
@@ -166,91 +161,11 @@ class MaskedMeanTrainer(step.StepModel):
         """The teacher's."""
         return [variable for model in self.readers()[1:] for variable in model.variables]
 
-    def fit(
-        self,
-        x: Any = None,
-        *args: Any,
-        callbacks: list | keras.callbacks.Callback | None = None,
-        **kwargs: Any,
-    ) -> keras.callbacks.History:
-        """Train as `keras.Model.fit` does; the logs hold `tokens_per_second` too.
-
-        Raises:
-            UserError: a batch is not what it must be, or `steps_per_epoch` is no multiple of
-                `steps_per_execution`.
-        """
-        steps, at_once = kwargs.get("steps_per_epoch"), self.steps_per_execution
-        # A dataset's is a method, of a distributed one a number, which may be that of one worker.
-        count = getattr(x, "cardinality", None)
-        cardinality = int(count()) if callable(count) else -2  # unknown; -1 is endless
-        self._steps_are_known = bool(steps) or (cardinality >= -1 and cardinality % at_once == 0)
-        if steps and steps % at_once:
-            raise UserError(
-                f"steps_per_execution is {at_once}, but steps_per_epoch is {steps}; give a multiple"
-            )
-        if hasattr(x, "element_spec"):  # a dataset
-            kwargs.setdefault("shuffle", False)  # Keras cannot, and warns of its own default
-        callbacks = prepare_callbacks(callbacks, self.metrics, self._throughput)
-        with reveal_user_errors():
-            return super().fit(x, *args, callbacks=callbacks, **kwargs)
-
-    def evaluate(
-        self,
-        x: Any = None,
-        y: Any = None,
-        batch_size: int | None = None,
-        verbose: str | int = "auto",
-        sample_weight: Any = None,
-        steps: int | None = None,
-        **kwargs: Any,
-    ) -> Any:
-        """Measure as `keras.Model.evaluate` does; the first figure is the loss.
-
-        Raises:
-            UserError: a batch is not what it must be.
-        """
-        self._test_steps_left = steps
-        with reveal_user_errors():
-            return super().evaluate(
-                x,
-                y,
-                batch_size=batch_size,
-                verbose=verbose,
-                sample_weight=sample_weight,
-                steps=steps,
-                **kwargs,
-            )
-
-    def take_steps(self) -> tuple[int, bool]:
-        """Tell how many batches the next execution of `fit` takes; see `StepModel`."""
-        return self.steps_per_execution, self._steps_are_known
-
-    def take_test_steps(self) -> tuple[int, bool]:
-        """Tell the same of an evaluation."""
-        if self._test_steps_left is None:
-            return self.steps_per_execution, False
-        taken = min(self.steps_per_execution, self._test_steps_left)
-        self._test_steps_left -= taken
-        return taken, True
-
-    def save(self, filepath: Any, overwrite: bool = True, **kwargs: Any) -> None:
-        """Save the model that is trained in Keras's format; no teacher, and no optimizer.
-
-        What `keras.callbacks.ModelCheckpoint` calls. `keras.models.load_model` gives the model.
-        """
-        self.settle()
-        self.readers()[0].save(filepath, overwrite=overwrite, **kwargs)
-
-    def get_config(self) -> dict[str, Any]:
-        """Refuse: what Keras saves is the model that is trained; see `save`."""
-        name = type(self).__name__
-        raise UserError(f"a {name} cannot be saved or cloned itself; use {name}.save, or its model")
-
     @property
     def skipped_updates(self) -> int:
         """How many updates were skipped since the means were last begun anew."""
         self.settle()
-        return round(float(self._sums["skipped_updates"].total.numpy()))
+        return round(float(self._sums["skipped_updates"].total.numpy())) if self._means else 0
 
     def start_new_means(self) -> None:
         """Begin a new window of what the training logs show, throughput included."""
@@ -263,7 +178,7 @@ class MaskedMeanTrainer(step.StepModel):
         An update whose loss or gradient is not finite is skipped: the weights stay as they are, the
         means leave it out, `skipped_updates` counts it.
         """
-        check_trainable(self.readers()[0])
+        check_trainable(*self.readers())
         batch = self._checked(data)
         counts, stop_requested = step.sum_over_replicas((count_tokens(batch), self.stop_request()))
         scale = loss_scale(self.optimizer)
@@ -284,10 +199,11 @@ class MaskedMeanTrainer(step.StepModel):
         self._padding_share.update_state(padding_share, counts["places"])
         self._sums["tokens"].update_state(counts["tokens"])
         self._sums["skipped_updates"].update_state(skipped)
+        self._sums["losses_not_finite"].update_state(1.0 - ops.cast(ops.isfinite(loss), "float32"))
         self._skipped_in_a_row.update_state(skipped)
         self._update_means(partial_means, counts)
-        hidden = {"stop_requested": stop_requested, "loss_of_step": loss}
-        return {metric.name: metric.result() for metric in self.metrics} | hidden
+        logs = {metric.name: metric.result() for metric in self.metrics}
+        return logs | {"stop_requested": stop_requested}
 
     def test_step(self, data: Batch) -> dict[str, Any]:
         """Compute all metrics without dropout, and give their running means."""

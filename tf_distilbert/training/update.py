@@ -26,6 +26,10 @@ updates are skipped until the scale is as low as this.
 """
 
 
+# From 0, which endless halving comes to, no doubling leads away.
+_LEAST_SCALE = 2.0**-24
+
+
 def prepare_optimizer(
     optimizer: str | keras.optimizers.Optimizer, model: keras.Model, scale_loss: bool = True
 ) -> keras.optimizers.Optimizer:
@@ -53,12 +57,19 @@ def prepare_optimizer(
     return optimizer
 
 
-def check_trainable(model: keras.Model) -> None:
-    """See that a model's weights can take small updates.
+def check_trainable(model: keras.Model, *teachers: keras.Model) -> None:
+    """See that a model can learn.
 
     Raises:
-        UserError: they have 16 bits.
+        UserError: its weights have 16 bits, all of them are frozen, or some are a teacher's.
     """
+    if not model.trainable_variables:
+        raise UserError(f"{model.name} has no trainable weights; set trainable, and compile again")
+    taught_by = {id(variable) for teacher in teachers for variable in teacher.variables}
+    if taught_by & {id(variable) for variable in model.trainable_variables}:
+        raise UserError(
+            f"{model.name} shares weights with its teacher; use build_student, or load it twice"
+        )
     if model.variable_dtype in ("float16", "bfloat16"):
         raise UserError(
             f"the weights of {model.name} are {model.variable_dtype}, too coarse for an update; "
@@ -113,4 +124,5 @@ def _update_scale(optimizer: LossScaleOptimizer, is_finite: Tensor) -> None:
     starts_again = ops.logical_or(grows, ops.logical_not(is_finite))
     counter = ops.where(starts_again, ops.zeros_like(good), good)
     kernels.assign(optimizer.step_counter, counter)
-    kernels.assign(optimizer.dynamic_scale, ops.where(is_finite, good_scale, 0.5 * scale))
+    bad_scale = ops.maximum(0.5 * scale, _LEAST_SCALE)
+    kernels.assign(optimizer.dynamic_scale, ops.where(is_finite, good_scale, bad_scale))

@@ -205,9 +205,9 @@ class StepModel(keras.Model):
         return jax.make_array_from_callback((mesh.size,), sharding, lambda _: asked[None])
 
     def _purge_model_variables(self, **_: object) -> None:
-        """Keep Keras from taking the values off the variables before a step has new ones.
+        """Keep Keras from emptying the variables before the first step: that may fail.
 
-        A step that is made takes them itself; if the first one fails, they are all there is.
+        A step takes the old values for itself, so no second copy is kept.
         """
 
     def _symbolic_build(self, *_: object, **__: object) -> None:
@@ -296,8 +296,9 @@ def sum_of_calls(function: Callable[[Tensor], Any], times: int, zeros: Any) -> A
     return jax.lax.fori_loop(0, times, add, zeros)
 
 
-def check(holds: Tensor, message: str) -> None:
-    """Do nothing: every shape is known when a step is compiled."""
+def check(holds: Tensor, message: str, tensor: Tensor) -> Tensor:
+    """Give the tensor: shapes are known before, and compiled code cannot raise an error."""
+    return tensor
 
 
 def repeat(times: int | Tensor, function: Callable, state: Callable[[bool], tuple]) -> tuple:

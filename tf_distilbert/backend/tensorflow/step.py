@@ -61,6 +61,11 @@ class StepModel(keras.Model):
         self._stop_requests = tf.Variable(0.0, trainable=False, aggregation=aggregation)
         super().compile(optimizer=optimizer, **kwargs)
 
+    def fit(self, *args: Any, **kwargs: Any) -> keras.callbacks.History:
+        """Train as Keras does."""
+        self._stop_requests.assign(0.0)
+        return super().fit(*args, **kwargs)
+
     def settle(self) -> None:
         """See that the variables hold what the last step made; here they always do."""
 
@@ -151,7 +156,11 @@ class StepModel(keras.Model):
             # `train_on_batch` comes with a Python generator.
             is_compiled = isinstance(iterator, _ITERATORS) and not self.run_eagerly
             if is_compiled and are_there and times > 1:
-                metrics = compiled_steps(iterator, tf.constant(times))
+                try:
+                    metrics = compiled_steps(iterator, tf.constant(times))
+                except tf.errors.OutOfRangeError:
+                    message = f"the data ended within {times} steps of one execution"
+                    raise UserError(f"{message}; give fewer steps, or data for all") from None
             else:
                 call = compiled_step if is_compiled else one_step
                 metrics = call(iterator)
@@ -276,17 +285,20 @@ def sum_of_calls(function: Callable[[Tensor], Any], times: int, zeros: Any) -> A
     return tf.while_loop(lambda i, _: i < times, add, (0, zeros), parallel_iterations=1)[1]
 
 
-def check(holds: Tensor, message: str) -> None:
-    """See, when the step runs, that something holds of what was not known before.
+def check(holds: Tensor, message: str, tensor: Tensor) -> Tensor:
+    """Give a tensor, once it is seen, as the step runs, that something holds. XLA leaves that out.
 
     Args:
         holds: bool scalar.
         message: what a `UserError` says if not; see `reveal_user_errors`.
+        tensor: any.
 
     Raises:
         tf.errors.InvalidArgumentError: it does not hold.
     """
-    tf.debugging.Assert(holds, [f"UserError: {message}"])
+    assertion = tf.debugging.Assert(holds, [f"UserError: {message}"])
+    with tf.control_dependencies([] if assertion is None else [assertion]):
+        return tf.identity(tensor)
 
 
 def repeat(times: int | Tensor, function: Callable, state: Callable[[bool], tuple]) -> tuple:
