@@ -34,6 +34,18 @@ def test_a_run_that_exists(refused, config, finished):
     assert yaml.safe_load((finished / "config.yaml").read_text())["loss"]["temperature"] == 3.0
 
 
+@pytest.mark.parametrize("flags", [["--overwrite"], ["--resume"], []])
+@pytest.mark.parametrize("key", ["teacher", "student.initialize_from", "data.text"])
+def test_a_run_that_would_replace_what_it_reads(refused, config, finished, key, flags):
+    before = contents(finished)
+    path = finished / ("log.jsonl" if key == "data.text" else "model")
+    message = (
+        rf"{key} is .*/run/\S+, inside the output \S+/run, which the run replaces; choose anot"
+    )
+    refused("distill", config, f"{key}={path}", *flags, message=message)
+    assert contents(finished) == before
+
+
 def test_a_folder_or_file_that_is_no_run(refused, config, tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "mine.txt").write_text("mine")

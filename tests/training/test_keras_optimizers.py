@@ -61,6 +61,15 @@ OPTIMIZERS = {
     ),
 }
 EVERYDAY = ("Muon", "gradient_accumulation_steps", "LossScaleOptimizer")
+RARE = ("Adadelta", "Adagrad", "Adam, amsgrad", "Adamax", "Ftrl", "Nadam", "RMSprop", "by name")
+
+
+def marks(name):
+    if name in EVERYDAY:
+        return ()
+    return pytest.mark.long if name in RARE else pytest.mark.slow
+
+
 # They take the sign of a gradient, or divide by its size, however small.
 MAGNIFY_ROUNDING = ("Adafactor", "Lion")
 
@@ -83,10 +92,7 @@ def trained(make, optimizer):
     return trainer, start, {v.path: v.numpy() for v in student.trainable_variables}
 
 
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(n, marks=() if n in EVERYDAY else pytest.mark.slow) for n in OPTIMIZERS],
-)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=marks(name)) for name in OPTIMIZERS])
 def test_it_trains_as_in_keras(name):
     theirs, start, expected = trained(PlainDistiller, OPTIMIZERS[name]())
     ours, _, found = trained(Distiller, OPTIMIZERS[name]())

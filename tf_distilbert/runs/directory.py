@@ -23,8 +23,8 @@ _MAY_CHANGE = {
     *("train.micro_batch_size", "train.steps_per_execution", "train.jit_compile"),
     *("train.learning_rate", "train.clip_norm", "train.max_skipped_updates"),
 }
-# What may change, too, in a run that goes on, for whoever changes it knows: the length, which the
-# loop looks at, and the precision. A result that is there already is not one of another length.
+# What else may change where a run goes on: its length, which the loop checks, and its precision.
+# Not where a finished result is only looked up: that would be one of another length.
 _MAY_CHANGE_TO_GO_ON = {"train.steps", "train.epochs", "train.tokens", "train.precision"}
 
 SCORES_FILE = "scores.json"
@@ -81,8 +81,10 @@ class RunDirectory:
 
         Raises:
             UserError: the folder holds a run and `train.resume` is ``never``; holds a run with
-                other settings and it is ``auto``; or holds something else.
+                other settings and it is ``auto``; holds something else; or holds a model or text
+                that the run reads, which it would replace.
         """
+        self._check_outside(config)
         if not self.path.exists() or (self.path.is_dir() and self._is_unused()):
             return
         if not (self.path / "config.yaml").exists():
@@ -94,6 +96,18 @@ class RunDirectory:
             )
         if config.train.resume == "auto":
             self.before = self._check_same(config, _MAY_CHANGE_TO_GO_ON if goes_on else set())
+
+    def _check_outside(self, config: JobConfig) -> None:
+        for key, value in _flat(asdict(config)).items():
+            for name in value if isinstance(value, list) else [value]:
+                if key == "output" or not isinstance(name, str) or not name:
+                    continue
+                path = Path(name).absolute()
+                if path.exists() and path.resolve().is_relative_to(self.path.resolve()):
+                    raise UserError(
+                        f"{key} is {name}, inside the output {self.path}, which the run "
+                        "replaces; choose another output"
+                    )
 
     def create(self, config: JobConfig) -> None:
         """Make the folder of a new run; with ``overwrite`` delete the old one first.
