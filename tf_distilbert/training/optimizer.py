@@ -140,8 +140,11 @@ class AdamW(keras.optimizers.AdamW):
 
         moments = [*self._momentums, *self._velocities]
         kernels.update_if(is_finite, update, [*variables, *moments, *self._averages])
-        self.iterations.assign_add(1)
-        self._updates.assign_add(ops.cast(is_finite, "int32"))
+        made = ops.cast(is_finite, "int32")
+        # Always 1, but of the data: at their end, TensorFlow would count a step that is not made.
+        tried = ops.where(is_finite, made, 1)
+        self.iterations.assign_add(ops.cast(tried, self.iterations.dtype))
+        self._updates.assign_add(made)
 
     def apply(self, grads: list[Tensor], trainable_variables: Any = None) -> None:
         """Make an update as Keras's own training steps do, of one replica's gradients."""
