@@ -26,7 +26,7 @@ from tf_distilbert.model_files.folder import save_model
 from tf_distilbert.runs.batches import TrainingBatches
 from tf_distilbert.runs.directory import RunDirectory
 from tf_distilbert.runs.logs import read_log
-from tf_distilbert.runs.loop import _new_length
+from tf_distilbert.runs.loop import _describe_new_length
 from tf_distilbert.runs.train import distill, pretrain
 
 PEAK = 5e-4
@@ -199,7 +199,7 @@ def line(tmp_path, before, now, made):
     directory = RunDirectory(tmp_path / "run")
     directory.before = before
     batches = TrainingBatches("", steps_of(now), steps_of, 8, "", None, None)
-    return _new_length(directory, batches, now, made)
+    return _describe_new_length(directory, batches, now, made)
 
 
 LENGTHS = {
@@ -234,7 +234,7 @@ LENGTHS = {
 
 
 @pytest.mark.parametrize(("lengths", "message"), LENGTHS.values(), ids=LENGTHS)
-def test_what_a_new_length_means_is_said_with_numbers(tmp_path, lengths, message):
+def test_what_a_describe_new_length_means_is_said_with_numbers(tmp_path, lengths, message):
     assert line(tmp_path, *lengths) == message
 
 
@@ -250,7 +250,7 @@ def test_a_changed_rate_is_compared_with_the_one_it_was(tmp_path):
     now = TrainConfig(steps=200, learning_rate=1e-4)
     batches = TrainingBatches("", 200, lambda train: train.steps, 8, "", None, None)
     # (200 - 50) / 190 of the one, (100 - 50) / 95 of the other.
-    assert "(7.9e-05, was 5.3e-04)" in _new_length(directory, batches, now, 50)
+    assert "(7.9e-05, was 5.3e-04)" in _describe_new_length(directory, batches, now, 50)
 
 
 # Which settings may change

@@ -73,7 +73,7 @@ def masked_lm_dataset(
     if num_steps is None:
         numbers = tf.data.Dataset.range(first, np.iinfo(np.int64).max)
     else:
-        numbers = _going_on(first, num_steps * len(parts))
+        numbers = _continuing_range(first, num_steps * len(parts))
     rows = _rows_of_parts(numbers, batch_size // num_parts, num_parts, parts)
     choices = rows.map(lambda numbers: visiting_order(numbers, len(records), seed))
     if isinstance(records, PackedRecords):
@@ -172,7 +172,7 @@ def _parts(batch_size: int, num_parts: int, parts: range | None) -> range:
     return range(num_parts) if parts is None else parts
 
 
-def _going_on(first: int, count: int) -> tf.data.Dataset:
+def _continuing_range(first: int, count: int) -> tf.data.Dataset:
     """Count from `first`; each iteration has the `count` numbers after those of the last one."""
     iterations = itertools.count()
 

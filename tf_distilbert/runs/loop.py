@@ -61,7 +61,7 @@ def train_to_the_end(trainer: MaskedMeanTrainer, batches: TrainingBatches, job: 
     progress = checkpoints.restore(warn)
     _check_same_step(strategy, progress.step, run)
     steps_left = batches.total_steps - progress.step
-    new_length = _new_length(run, batches, config, progress.step)
+    new_length = _describe_new_length(run, batches, config, progress.step)
     _announce(job, batches, steps_left)
     if new_length:
         warn(new_length)
@@ -151,7 +151,7 @@ def _check_same_step(strategy: Strategy, step: int, run: RunDirectory) -> None:
         )
 
 
-def _new_length(
+def _describe_new_length(
     run: RunDirectory, batches: TrainingBatches, now: TrainConfig, made: int
 ) -> str | None:
     """Say what another length means for a run that goes on; None if it has the length it had.

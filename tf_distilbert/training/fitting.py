@@ -8,6 +8,7 @@ import keras
 from tf_distilbert.backend import step
 from tf_distilbert.errors import UserError, reveal_user_errors
 from tf_distilbert.training.callbacks import Throughput, prepare_callbacks
+from tf_distilbert.training.update import updating
 
 _ENDLESS, _UNKNOWN = -1, -2
 """What `tf.data` calls a cardinality that is no number."""
@@ -122,9 +123,10 @@ class FittingModel(step.StepModel):
 
     def _check_compiled_variables(self) -> None:
         """See that the optimizer was made for the weights that are trained."""
-        optimizer = getattr(self.optimizer, "inner_optimizer", self.optimizer)
-        known = getattr(optimizer, "_trainable_variables", None)
-        if known is not None and list(map(id, known)) != list(map(id, self.trainable_variables)):
+        if self.optimizer is None:  # Keras says that `compile` is missing
+            return
+        known = updating(self.optimizer)._trainable_variables
+        if list(map(id, known)) != list(map(id, self.trainable_variables)):
             raise UserError(
                 "the trainable weights are not those that the optimizer was made for; call compile "
                 "with a new optimizer"

@@ -25,7 +25,6 @@ Keras begins at 2^15, where the first gradients of a distillation, of length 100
 updates are skipped until the scale is as low as this.
 """
 
-
 # From 0, which endless halving comes to, no doubling leads away.
 _LEAST_SCALE = 2.0**-24
 

@@ -33,12 +33,17 @@ class StepModel(keras.Model):
     Attributes:
         hidden_logs: names of what a step gives for the loop around it, and no log shows.
         signals: what the last step gave under these names.
+        take_steps: a subclass's method: how many batches the next execution of `fit` takes, and
+            whether it is known that there are so many; if not, the data may end before.
+        take_test_steps: the same of an evaluation.
     """
 
     train_function: Any
     test_function: Any
     hidden_logs: Sequence[str] = ()
     signals: Mapping[str, Tensor]
+    take_steps: Callable[[], tuple[int, bool]]
+    take_test_steps: Callable[[], tuple[int, bool]]
 
     @property
     def strategy(self) -> tf.distribute.Strategy:
@@ -76,17 +81,6 @@ class StepModel(keras.Model):
     def stop_request(self) -> Tensor:
         """Tell, within a step, whether this replica's worker was asked to stop: float32 scalar."""
         return tf.convert_to_tensor(self._stop_requests)
-
-    def take_steps(self) -> tuple[int, bool]:
-        """Tell how many batches the next execution of `fit` takes, and whether there are so many.
-
-        If that is not known, the data may end before.
-        """
-        return self.steps_per_execution, False
-
-    def take_test_steps(self) -> tuple[int, bool]:
-        """Tell the same of an evaluation."""
-        return self.steps_per_execution, False
 
     def make_train_function(self, force: bool = False) -> None:
         """Make what `fit` calls with an iterator over batches."""
