@@ -83,6 +83,18 @@ def test_tensorflow_leaves_accelerators_to_jax():
     subprocess.run([sys.executable, "-c", program], env=environment, check=True, timeout=300)
 
 
+def test_updates_in_float16_have_the_losses_of_float32(of_jax):
+    """20 updates to 1 %, the first of which moves the weights as in float32."""
+    found, exact = part(of_jax, "updates_float16"), part(of_jax, "updates")
+    assert not found["skipped_updates"].any()
+    np.testing.assert_allclose(found["loss"], exact["loss"], rtol=0.01)
+    gradient, plain = (
+        part(of_jax, "float16")["gradient"],
+        backend_scenarios.one_gradient(backend_scenarios.distiller(mse_weight=1e-3))["gradient"],
+    )
+    assert 0 < np.linalg.norm(gradient - plain) < 0.01 * np.linalg.norm(plain)
+
+
 DEVICES = ("micro_batches_4", "devices_1", "devices_8", "devices_4_by_2")
 
 

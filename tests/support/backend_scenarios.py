@@ -95,10 +95,10 @@ def pretraining():
     return one_gradient(MaskedLMPretrainer(tiny.model(seed=3, num_layers=2), seed=5))
 
 
-def in_precision(precision):
+def in_precision(precision, compute=lambda: one_gradient(distiller(mse_weight=1e-3))):
     keras.config.set_dtype_policy(precision)
     try:
-        return one_gradient(distiller(mse_weight=1e-3))
+        return compute()
     finally:
         keras.config.set_dtype_policy("float32")
 
@@ -127,7 +127,6 @@ def loss_scale():
 
 
 def executions():
-    """Seven batches, two or three at a time."""
     found = {}
     for at_once in (1, 2, 3):
         trainer = distiller()
@@ -333,6 +332,7 @@ JAX_ALONE = {
     "compilations": compilations,
     "fused": fused,
     "whole_chunks": whole_chunks,
+    "updates_float16": lambda: in_precision("mixed_float16", updates),
 }
 """Compared with what is above, or with each other."""
 
