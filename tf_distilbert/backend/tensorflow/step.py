@@ -139,11 +139,8 @@ class StepModel(keras.Model):
                 lambda i, _: i < times, lambda i, _: (i + 1, one_step(iterator)), start
             )[-1]
 
-        compiled = (
-            tf.function(f, reduce_retracing=True, autograph=False)
-            for f in (one_step, several_steps)
-        )
-        compiled_step, compiled_steps = compiled
+        compiled_step = tf.function(one_step, reduce_retracing=True, autograph=False)
+        compiled_steps = tf.function(several_steps, reduce_retracing=True, autograph=False)
 
         def function(iterator: Any) -> dict[str, Tensor]:
             times, are_there = take_steps()
