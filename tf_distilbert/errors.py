@@ -1,7 +1,8 @@
 """The exceptions that are meant for the user's eyes, and how others become one of them."""
 
+import difflib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -30,6 +31,42 @@ class Interrupted(Exception):
     def __init__(self, message: str, signal: int) -> None:
         super().__init__(message)
         self.signal = signal
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """Find the name that somebody meant who wrote another: ``lerning_rate``, ``lr``, ``steps``.
+
+    Args:
+        name: what was written.
+        known: what there is; a dot in a name stands before its last part: ``train.steps``.
+
+    Returns:
+        The known name that is spelled nearly alike; else one whose last part is that of the name,
+        has it as initials, is spelled nearly like it, or is within it. None if there is none.
+
+    Example:
+        >>> nearest("lr", ["train.learning_rate", "train.steps"])
+        'train.learning_rate'
+    """
+    known = list(known)
+    alike = [each for each in known if each.count(".") == name.count(".")]
+    if found := difflib.get_close_matches(name, alike, 1, cutoff=0.75):
+        return found[0]
+    last = name.rpartition(".")[2].replace("-", "_")
+    ends = {each: each.rpartition(".")[2].replace("-", "_") for each in known}
+    for matches in (
+        lambda end: end == last,
+        lambda end: "_" in end and "".join(word[0] for word in end.split("_") if word) == last,
+        lambda end: difflib.SequenceMatcher(None, last, end).ratio() >= 0.75,
+        lambda end: len(end) > 3 and (end in last or (len(last) > 3 and last in end)),
+    ):
+        found = [each for each, end in ends.items() if matches(end)]
+        if found:  # of several the one with the same parents, or else the least nested
+            parents = name.rpartition(".")[0]
+            return min(
+                found, key=lambda each: (each.rpartition(".")[0] != parents, each.count("."))
+            )
+    return None
 
 
 @contextmanager

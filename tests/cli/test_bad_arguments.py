@@ -14,7 +14,7 @@ SETTINGS = {
     ),
     "wrong type": ("train.steps=many", r"train\.steps is 'many'; it takes a whole number or null$"),
     "two durations": ("train.epochs=1", r"give one of .*; given: train\.steps and train\.epochs "),
-    "no assignment": ("train.steps", r"'train\.steps': an override is written key\.subkey=value$"),
+    "no assignment": ("train.steps", r"'train\.steps': a setting is written key=value, as train\.steps=100$"),
     "no YAML": ("train.steps=[", r"'train\.steps=\[': the value is not YAML$"),
 }
 

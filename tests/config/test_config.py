@@ -155,13 +155,25 @@ BAD = {
         r"train\.lerning_rate; .* train\.learning_rate\?",
     ),
     "unknown section": ({"los": {}}, r"unknown key los; did you mean loss\?"),
+    "key one level up": ({"steps": 10}, r"unknown key steps; did you mean train\.steps\?"),
+    "key of another section": (
+        {"train__num_layers": 3},
+        r"unknown key train\.num_layers; did you mean student\.num_layers\?",
+    ),
+    "key two levels up": ({"mask_share": 1}, r"did you mean data\.masking\.mask_share\?"),
+    "initials": ({"train__lr": 1e-4}, r"key train\.lr; did you mean train\.learning_rate\?"),
+    "initials one level up": ({"lr": 1e-4}, r"key lr; did you mean train\.learning_rate\?"),
+    "as others call it": (
+        {"train__num_train_epochs": 3},
+        r"key train\.num_train_epochs; did you mean train\.epochs\?",
+    ),
     "nothing near": ({"loss__zzz": 1}, r"unknown key loss\.zzz; known: temperature, "),
     "text for a number": ({"train__steps": "many"}, r"train\.steps is 'many'; .* a whole number"),
     "fraction for a whole": ({"train__steps": 1.5}, r"train\.steps is 1\.5; it takes a whole"),
-    "truth for a number": ({"train__steps": True}, r"train\.steps is True; it takes a whole"),
+    "truth for a number": ({"train__steps": True}, r"train\.steps is true; it takes a whole"),
     "number for a truth": ({"student__fold_segments": 1}, r"fold_segments is 1; .* true or false"),
     "number for text": ({"teacher": 5}, r"teacher is 5; it takes text"),
-    "null for text": ({"teacher": None}, r"teacher is None; it takes text"),
+    "null for text": ({"teacher": None}, r"teacher is empty; it takes text"),
     "list of numbers for text": ({"data__text": [1]}, r"data\.text is \[1\]; .* a list of text"),
     "value for a section": ({"loss": 5}, r"loss is 5; it takes keys of its own, as loss\.NAME"),
     "two durations": ({"train__tokens": 9}, r"given: train\.steps and train\.tokens"),
@@ -205,7 +217,7 @@ BAD = {
     ),
     "no start": (
         {"student__initialize_from": ""},
-        r"student\.initialize_from is ''; it must be teacher, random, or a model's folder",
+        r"student\.initialize_from is empty; it must be teacher, random, or a model's folder",
     ),
     "layers of a student that is there": (
         {"student__initialize_from": "runs/first/model", "student__num_layers": 2},
@@ -286,12 +298,12 @@ def test_paths_that_are_no_files_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("train.steps", r"'train\.steps': an override is written key\.subkey=value"),
+        ("train.steps", r"'train\.steps': a setting is written key=value, as train"),
         ("train.steps=[1", r"'train\.steps=\[1': the value is not YAML"),
         ("train.stpes=1", r"unknown key train\.stpes; did you mean train\.steps\?"),
-        ("train.steps.more=1", r"train\.steps is \{'more': 1\}; it takes a whole number"),
+        ("train.steps.more=1", r"train\.steps is \{more: 1\}; it takes a whole number"),
         ("train=5", r"train is 5; it takes keys of its own"),
-        ("=5", r"'=5': an override is written key\.subkey=value"),
+        ("=5", r"'=5': a setting is written key=value, as train"),
     ],
 )
 def test_bad_overrides_are_refused(tmp_path, override, message):

@@ -4,18 +4,18 @@ A file lists only what differs from the defaults; ``key.subkey=value`` overrides
 An unknown key and a value of the wrong type are errors here, not hours later.
 """
 
-import difflib
 import re
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, asdict, fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
 
-from tf_distilbert.errors import UserError
+from tf_distilbert.config.checks import in_words
+from tf_distilbert.errors import UserError, nearest
 
 if TYPE_CHECKING:  # the standard library names it for type checkers alone
     from _typeshed import DataclassInstance
@@ -54,26 +54,54 @@ def with_overrides(values: dict[str, Any], overrides: Sequence[str]) -> dict[str
     for override in overrides:
         key, separator, text = override.partition("=")
         if not separator or not key.strip():
-            raise UserError(f"{override!r}: an override is written key.subkey=value")
+            raise UserError(f"{override!r}: a setting is written key=value, as train.steps=100")
         _set(values, key.strip(), _parse(text, override))
     return values
 
 
-def parse_config(kind: type[Config], values: Mapping[str, Any], prefix: str = "") -> Config:
+def parse_config(kind: type[Config], values: Mapping[str, Any]) -> Config:
     """Make a configuration out of nested dictionaries; as strict as `load_config`."""
-    known = {item.name: item for item in fields(kind)}
+    known = list(_all_keys(kind))
+    for key in _given_keys(kind, values):
+        if key not in known:
+            near = nearest(key, known)
+            section = key.rpartition(".")[0]
+            names = ", ".join(
+                name
+                for *above, name in (each.split(".") for each in known)
+                if ".".join(above) == section
+            )
+            hint = f"did you mean {near}?" if near else f"known: {names}"
+            raise UserError(f"unknown key {key}; {hint}")
+    return _make(kind, values, "")
+
+
+def _all_keys(kind: type, prefix: str = "") -> Iterator[str]:
+    """Every key of a kind of configuration, parts before the keys within them."""
     hints = typing.get_type_hints(kind)
-    for name in values:
-        if name not in known:
-            near = difflib.get_close_matches(str(name), known, 1)
-            hint = f"; did you mean {prefix}{near[0]}?" if near else f"; known: {', '.join(known)}"
-            raise UserError(f"unknown key {prefix}{name}{hint}")
+    for item in fields(kind):
+        yield prefix + item.name
+        if is_dataclass(hints[item.name]):
+            yield from _all_keys(hints[item.name], f"{prefix}{item.name}.")
+
+
+def _given_keys(kind: type, values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    hints = typing.get_type_hints(kind)
+    for name, value in values.items():
+        yield f"{prefix}{name}"
+        if is_dataclass(hints.get(name)) and isinstance(value, Mapping):
+            yield from _given_keys(hints[name], value, f"{prefix}{name}.")
+
+
+def _make(kind: type[Config], values: Mapping[str, Any], prefix: str) -> Config:
+    hints = typing.get_type_hints(kind)
     arguments = {}
-    for name, item in known.items():
+    for item in fields(kind):
+        name = item.name
         if name in values or is_dataclass(hints[name]):
             arguments[name] = _convert(hints[name], values.get(name), prefix + name)
         elif item.default is MISSING and item.default_factory is MISSING:
-            raise UserError(f"{prefix}{name} is missing")
+            raise UserError(f"{prefix}{name} is missing; give {prefix}{name}=...")
     return kind(**arguments)
 
 
@@ -85,8 +113,8 @@ def dump_config(config: Any) -> str:
 def _convert(hint: Any, value: Any, key: str) -> Any:
     if isinstance(hint, type) and is_dataclass(hint):
         if value is not None and not isinstance(value, Mapping):
-            raise UserError(f"{key} is {value!r}; it takes keys of its own, as {key}.NAME")
-        return parse_config(hint, value or {}, prefix=f"{key}.")
+            raise UserError(f"{key} is {in_words(value)}; it takes keys of its own, as {key}.NAME")
+        return _make(hint, value or {}, f"{key}.")
     options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     for option in options:
         if typing.get_origin(option) is list:
@@ -97,7 +125,7 @@ def _convert(hint: Any, value: Any, key: str) -> Any:
         elif _is(option, value):
             return float(value) if option is float else value
     names = " or ".join(_type_name(option) for option in options)
-    raise UserError(f"{key} is {value!r}; it takes {names}")
+    raise UserError(f"{key} is {in_words(value)}; it takes {names}")
 
 
 def _is(kind: type, value: Any) -> bool:

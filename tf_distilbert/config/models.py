@@ -27,7 +27,7 @@ class StudentConfig:
 
     def __post_init__(self) -> None:
         start = self.initialize_from
-        check(start != "", "student.initialize_from", "''", "teacher, random, or a model's folder")
+        check(start != "", "student.initialize_from", start, "teacher, random, or a model's folder")
         if start not in ("teacher", "random"):
             for name in ("num_layers", "layer_map"):
                 if getattr(self, name) is not None:
