@@ -5,7 +5,6 @@ site has no repository around it, so such a file becomes a page of the site, ``r
 Markdown file as a page like others, any other as its text, a folder as the list of its files.
 """
 
-import argparse
 import os
 import re
 import sys
@@ -107,11 +106,10 @@ def _content(path: Path, target: str) -> str:
 def _verbs() -> str:
     """Give the help of every verb, as the command line prints it."""
     sys.path.insert(0, str(ROOT))
-    from tf_distilbert.cli.options import make_parser
+    from tf_distilbert.cli.options import make_parser, verbs_of
 
     os.environ["COLUMNS"] = "88"
-    [verbs] = [a for a in make_parser()._actions if isinstance(a, argparse._SubParsersAction)]
     return "\n".join(
         f"## {name}\n\n```text\n{verb.format_help().strip()}\n```\n"
-        for name, verb in verbs.choices.items()
+        for name, verb in verbs_of(make_parser()).items()
     )

@@ -4,8 +4,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-import yaml
 
+from support.settings import MINIMAL, with_values, write
 from tf_distilbert.config.file import dump_config, load_config, parse_config
 from tf_distilbert.config.jobs import DistillConfig, PretrainConfig
 from tf_distilbert.config.training import TrainConfig, resolve_steps
@@ -13,33 +13,10 @@ from tf_distilbert.distillation.student import even_layer_map
 from tf_distilbert.errors import UserError
 
 FILES = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
-MINIMAL = {
-    "teacher": "teacher",
-    "output": "run",
-    "data": {"text": ["a.txt"]},
-    "train": {"steps": 10},
-}
 
 
 def kind_of(path):
     return PretrainConfig if path.stem == "sample_teacher" else DistillConfig
-
-
-def with_values(**changes):
-    """The minimal settings with ``section__key=value`` changed."""
-    values = {name: dict(v) if isinstance(v, dict) else v for name, v in MINIMAL.items()}
-    for name, value in changes.items():
-        *parents, last = name.split("__")
-        inner = values
-        for parent in parents:
-            inner = inner.setdefault(parent, {})
-        inner[last] = value
-    return values
-
-
-def write(path, values):
-    path.write_text(yaml.safe_dump(values))
-    return path
 
 
 def test_the_folder_has_the_known_files():
@@ -106,30 +83,6 @@ def test_the_defaults(tmp_path):
     assert values["data"]["masking"]["rate"] == 0.15
     assert (config.train.resume, config.train.precision) == ("never", "auto")
     assert config.data.on_corrupt == "error"
-
-
-def test_overrides_take_the_same_path_as_the_file(tmp_path):
-    path = write(tmp_path / "a.yaml", MINIMAL)
-    overrides = [
-        "train.steps=20",
-        "train.learning_rate=3e-5",
-        "train.clip_norm=null",
-        "train.jit_compile=true",
-        "student.layer_map=[0, 3]",
-        "data.text=b=c.txt",
-        "data.masking.rate=0.2",
-        "teacher=hf://OWNER/NAME",
-        "train.steps=30",
-    ]
-    config = load_config(DistillConfig, path, overrides)
-    assert config.train.steps == 30
-    assert config.train.learning_rate == 3e-5
-    assert config.train.clip_norm is None
-    assert config.train.jit_compile is True
-    assert config.student.layer_map == [0, 3]
-    assert config.data.text == ["b=c.txt"]
-    assert config.data.masking.rate == 0.2
-    assert config.teacher == "hf://OWNER/NAME"
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,8 @@ import pytest
 from test_prepare import VOCABULARY, contents, write_corpus
 
 from support.prepared import assert_same
+from tf_distilbert.cli.grammar import parse
 from tf_distilbert.cli.main import main
-from tf_distilbert.cli.options import parse
 from tf_distilbert.data import beam as beam_module
 from tf_distilbert.data import prepare as prepare_module
 from tf_distilbert.data.beam import group_sources, prepare_with_beam

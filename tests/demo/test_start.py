@@ -52,7 +52,7 @@ def test_a_name_that_is_none(monkeypatch):
 
 
 def test_by_default_nobody_else_reaches_it():
-    from tf_distilbert.cli.options import parse
+    from tf_distilbert.cli.grammar import parse
 
     options = parse(["demo", "--teacher", "a", "--student", "b"])
     assert (options.host, options.port, options.task) == ("127.0.0.1", 7860, None)

@@ -5,7 +5,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from tf_distilbert.cli.options import parse
+from tf_distilbert.cli.grammar import parse
 from tf_distilbert.cli.verbs import VERBS
 from tf_distilbert.errors import Interrupted, UserError
 

@@ -2,58 +2,52 @@
 
 import argparse
 import re
-import sys
-from collections.abc import Sequence
-from pathlib import Path
+from typing import NoReturn
 
 from tf_distilbert.version import __version__
+
+PROGRAM = "tf-distilbert"
+TRAINING_VERBS = ("pretrain", "distill", "finetune")
+"""What several workers can do together."""
 
 FORMATS = ("saved_model", "litert", "onnx", "openvino", "keras_nlp")
 """What ``export --format`` takes."""
 
 
-def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Parse a command line; ends the process with exit code 2 where it is no such line.
+class _Parser(argparse.ArgumentParser):
+    """argparse's, whose errors are one line in the words of all others."""
 
-    Args:
-        arguments: what follows the program's name; ``sys.argv`` by default.
-
-    Returns:
-        The options; ``verb`` is the verb, and ``passed_on`` what follows ``--``.
-    """
-    parser = make_parser()
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
-    passed_on: list[str] = []
-    if arguments[:1] in (["prepare"], ["launch"]) and "--" in arguments:
-        end = arguments.index("--")
-        arguments, passed_on = arguments[:end], arguments[end + 1 :]
-    options, rest = parser.parse_known_args(arguments)
-    options.passed_on = passed_on
-    # argparse gives a list of positionals once: overrides that follow a flag are left over.
-    if "overrides" in options and all("=" in word and word[0] != "-" for word in rest):
-        options.overrides += [*_overrides_among(options), *rest]
-    elif rest:
-        parser.error(f"unrecognized arguments: {' '.join(rest)}")
-    return options
+    def error(self, message: str) -> NoReturn:
+        for pattern, ours in _IN_OUR_WORDS.items():
+            message = re.sub(pattern, ours, message)
+        message = message.replace("see --help", f"see {self.prog} --help")
+        self.exit(2, f"{PROGRAM}: {message}\n")
 
 
-def _overrides_among(options: argparse.Namespace) -> list[str]:
-    """Take out the overrides that follow a list of files or folders, which argparse adds to it."""
-    found = []
-    for name in ("data", "text"):
-        words = getattr(options, name, None)
-        if isinstance(words, list):
-            own = [w for w in words[1:] if re.match(r"[a-z_.]+=", w) and not Path(w).exists()]
-            setattr(options, name, [word for word in words if word not in own])
-            found += own
-    return found
+_IN_OUR_WORDS = {
+    r"^the following arguments are required: (.*)": r"missing: \1; see --help",
+    r"^one of the arguments (.*) is required": r"missing: one of \1; see --help",
+    r"^argument (.*?): not allowed with argument (.*)": r"give \1 or \2, not both",
+    r"^argument (.*?): expected (one|at least one) argument": r"\1 has no value; give it one",
+    r"^argument (.*?): invalid int value: (.*)": r"\1 is \2; it takes a whole number",
+    r"^argument (.*?): invalid float value: (.*)": r"\1 is \2; it takes a number",
+    r"^argument (.*?): invalid choice: (.*) \(choose from (.*)\)": r"\1 is \2; use one of \3",
+    r"^unrecognized arguments: (.*)": r"too much: \1; leave it out, or see --help",
+}
+
+
+def verbs_of(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    """Give the parsers of the verbs, by name."""
+    [verbs] = [a for a in parser._actions if isinstance(a, argparse._SubParsersAction)]
+    return verbs.choices
 
 
 def make_parser() -> argparse.ArgumentParser:
     """Make the parser of all verbs."""
-    parser = argparse.ArgumentParser(
-        prog="tf-distilbert",
+    parser = _Parser(
+        prog=PROGRAM,
         description="Distil a BERT or RoBERTa into a student of half its depth.",
+        epilog="--name VALUE may be written name=VALUE, too.",
     )
     parser.add_argument("--version", action="version", version=__version__)
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
@@ -100,17 +94,26 @@ def make_parser() -> argparse.ArgumentParser:
         help="what to do with lines that are not UTF-8; default: %(default)s",
     )
 
-    for name, what, example in (
-        ("pretrain", "train a BERT teacher, from scratch or further", "initialize_from=DIR"),
-        ("distill", "distil a student from a teacher", "teacher=DIR"),
+    for name, what, start, of_start in (
+        (
+            "pretrain",
+            "train a BERT teacher, from scratch or further",
+            "--initialize-from",
+            "the model to train on",
+        ),
+        ("distill", "distil a student from a teacher", "--teacher", "what the student learns from"),
     ):
         verb = _verb(verbs, name, what)
         verb.add_argument("config", metavar="CONFIG", help="a YAML file, see configs/")
-        _add_overrides(verb, f"e.g. train.steps=100 {example}")
+        verb.add_argument(start, metavar="DIR", help=of_start)
+        verb.add_argument("--text", nargs="+", metavar="PATH", help="data.text, see prepare")
+        verb.add_argument("--output", metavar="DIR", help="the run directory")
+        verb.add_argument("--seed", type=int, metavar="N", help="train.seed")
+        _add_overrides(verb, "of CONFIG, e.g. train.steps=100 data.validation=FILE")
         _add_resume(verb)
 
     verb = _verb(verbs, "launch", "run a training as several workers on this machine")
-    verb.usage = "%(prog)s --workers N -- {pretrain,distill,finetune} ..."
+    verb.usage = f"%(prog)s --workers N -- {{{','.join(TRAINING_VERBS)}}} ..."
     verb.add_argument("--workers", type=int, required=True, metavar="N", help="processes")
 
     verb = _verb(verbs, "finetune", "train a model on a task, and measure it there")
@@ -308,7 +311,7 @@ def _add_task_data(verb: argparse.ArgumentParser, *, required: bool) -> None:
 
 
 def _add_overrides(verb: argparse.ArgumentParser, example: str) -> None:
-    verb.add_argument("overrides", nargs="*", metavar="key=value", help=example)
+    verb.add_argument("overrides", nargs="*", default=[], metavar="key=value", help=example)
 
 
 def _add_resume(verb: argparse.ArgumentParser) -> None:

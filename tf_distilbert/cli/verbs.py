@@ -5,10 +5,10 @@ The function is imported when the verb runs, so that ``--help`` costs no TensorF
 
 import argparse
 import json
-from collections.abc import Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from tf_distilbert.cli.options import FORMATS
 from tf_distilbert.errors import UserError, explain_write_errors
@@ -71,7 +71,8 @@ def _pretrain(options: argparse.Namespace) -> None:
     from tf_distilbert.config.file import load_config
     from tf_distilbert.config.jobs import PretrainConfig
 
-    config = load_config(PretrainConfig, options.config, _overrides(options))
+    given = {"initialize_from": options.initialize_from, **_of_a_run(options)}
+    config = load_config(PretrainConfig, options.config, options.overrides, given)
     _start(config.train.backend)
     from tf_distilbert.runs.train import pretrain
 
@@ -82,16 +83,20 @@ def _distill(options: argparse.Namespace) -> None:
     from tf_distilbert.config.file import load_config
     from tf_distilbert.config.jobs import DistillConfig
 
-    config = load_config(DistillConfig, options.config, _overrides(options))
+    given = {"teacher": options.teacher, **_of_a_run(options)}
+    config = load_config(DistillConfig, options.config, options.overrides, given)
     _start(config.train.backend)
     from tf_distilbert.runs.train import distill
 
     distill(config)
 
 
-def _overrides(options: argparse.Namespace) -> list[str]:
-    resume = [f"train.resume={options.resume}"] if options.resume else []
-    return [*options.overrides, *resume]
+def _of_a_run(options: argparse.Namespace) -> dict[str, Any]:
+    return {"output": options.output, "data.text": options.text, **_of_training(options)}
+
+
+def _of_training(options: argparse.Namespace) -> dict[str, Any]:
+    return {"train.seed": options.seed, "train.resume": options.resume}
 
 
 def _launch(options: argparse.Namespace) -> int:
@@ -104,12 +109,8 @@ def _finetune(options: argparse.Namespace) -> None:
     from tf_distilbert.config.file import parse_config, with_overrides
     from tf_distilbert.config.finetuning import FinetuneConfig
 
-    values = with_overrides({}, _overrides(options))
-    own = ("task", "model", "data", "output", "teacher")
-    _refuse_settings(values, {name: f"--{name}" for name in own})
-    values |= {name: getattr(options, name) for name in own}
-    if options.seed is not None:
-        values.setdefault("train", {})["seed"] = options.seed
+    own = {name: getattr(options, name) for name in ("task", "model", "data", "output", "teacher")}
+    values = with_overrides({}, options.overrides, {**own, **_of_training(options)})
     config = parse_config(FinetuneConfig, values)
     _start(config.train.backend)
     from tf_distilbert.finetuning.finetune import finetune
@@ -172,12 +173,12 @@ def _retention(options: argparse.Namespace) -> None:
     from tf_distilbert.config.finetuning import FinetuneConfig
     from tf_distilbert.config.jobs import DistillConfig
 
+    for setting in options.overrides:
+        if option := _OPTION_OF_A_SETTING.get(setting.partition("=")[0].strip()):
+            raise UserError(f"{setting}: is no setting of retention; give {option} instead")
     values = with_overrides({}, options.overrides)
     # What differs between the fine-tunings is filled in there.
     settings = parse_config(FinetuneConfig, values | dict.fromkeys(_OF_A_TRIAL, ""))
-    _refuse_settings(values, dict.fromkeys((*_OF_A_TRIAL, "validation_share"), "an option"))
-    of_training = {"learning_rate": "--learning-rates", "seed": "--seeds"}
-    _refuse_settings(values.get("train", {}), of_training)
     ablation = options.ablation and load_config(DistillConfig, options.ablation)
     _start(settings.train.backend)
     from tf_distilbert.finetuning.retention import retention
@@ -196,14 +197,16 @@ def _retention(options: argparse.Namespace) -> None:
     print((Path(options.output) / "retention.md").read_text("utf-8"))
 
 
-def _refuse_settings(values: Mapping[str, object], options: Mapping[str, str]) -> None:
-    """See that no setting is given whose place an option takes."""
-    for name, option in options.items():
-        if name in values:
-            raise UserError(f"{name}: is no setting here; give {option} instead")
-
-
 _OF_A_TRIAL = ("task", "model", "data", "output")
+_OPTION_OF_A_SETTING = {
+    "task": "--tasks",
+    "model": "--teacher and --student",
+    "data": "--data",
+    "output": "--output",
+    "validation_share": "several --learning-rates, which take a tenth of the training data",
+    "train.learning_rate": "--learning-rates",
+    "train.seed": "--seeds",
+}
 
 
 def _numbers(option: str, text: str) -> list[float]:

@@ -69,14 +69,10 @@ class DataConfig:
     def __post_init__(self) -> None:
         for text, records in (("text", "records"), ("validation", "validation_records")):
             if getattr(self, text) and getattr(self, records):
-                raise UserError(
-                    f"data.{text} and data.{records} are both given; keep one of them "
-                    f"(data.{text}=[] or data.{records}=null takes one back)"
-                )
+                raise UserError(f"data.{text} and data.{records} are both given; keep one of them")
         if self.validation_share and (self.validation or self.validation_records):
             raise UserError(
-                "data.validation_share and held-out text are both given; keep one of them "
-                "(data.validation_share=0 takes it back)"
+                "data.validation_share and held-out text are both given; keep one of them"
             )
         share, workers = self.validation_share, self.workers
         check(0 <= share < 1, "data.validation_share", share, "in [0, 1)")

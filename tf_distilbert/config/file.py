@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
 
+from tf_distilbert.assets import asset
 from tf_distilbert.config.checks import in_words
 from tf_distilbert.errors import UserError, nearest
 
@@ -23,14 +24,20 @@ if TYPE_CHECKING:  # the standard library names it for type checkers alone
 Config = TypeVar("Config", bound="DataclassInstance")
 
 
-def load_config(kind: type[Config], path: str | Path, overrides: Sequence[str] = ()) -> Config:
+def load_config(
+    kind: type[Config],
+    path: str | Path,
+    overrides: Sequence[str] = (),
+    options: Mapping[str, Any] | None = None,
+) -> Config:
     """Read a YAML file and overrides into a configuration.
 
     Args:
         kind: `DistillConfig` or `PretrainConfig`.
-        path: the YAML file.
+        path: the YAML file; ``configs/NAME.yaml`` is the package's own where there is no such file.
         overrides: ``key.subkey=value``, the value in YAML; a text value for a list key is a list
             of one.
+        options: further ones, see `with_overrides`.
 
     Returns:
         The configuration, every default filled in.
@@ -42,20 +49,61 @@ def load_config(kind: type[Config], path: str | Path, overrides: Sequence[str] =
         >>> load_config(DistillConfig, "configs/quickstart.yaml", ["train.steps=10"]).train.steps
         10
     """
-    return parse_config(kind, with_overrides(read_yaml(Path(path)), overrides))
+    return parse_config(kind, with_overrides(read_yaml(_existing(Path(path))), overrides, options))
 
 
-def with_overrides(values: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
-    """Put ``key.subkey=value`` overrides into nested dictionaries.
+def _existing(path: Path) -> Path:
+    """Find a file, or the package's own one; an installed package has its `configs/` elsewhere."""
+    if path.exists() or path.parts[:-1] != ("configs",):
+        return path
+    own = asset("configs")
+    names = ", ".join(f"configs/{each.name}" for each in sorted(own.glob("*.yaml")))
+    if not (own / path.name).exists():
+        raise UserError(f"{path}: no such configuration file; the package has {names}")
+    return own / path.name
+
+
+# Where one of these is given on the command line, the others no longer hold: what each then is.
+_ALTERNATIVES: tuple[dict[str, Any], ...] = (
+    {"train.steps": None, "train.epochs": None, "train.tokens": None},
+    {"data.text": [], "data.records": None},
+    {"data.validation": [], "data.validation_records": None, "data.validation_share": 0.0},
+)
+
+
+def with_overrides(
+    values: dict[str, Any], overrides: Sequence[str], options: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Put what the command line says into nested dictionaries, before what they hold.
+
+    One of the alternatives, as ``train.epochs`` of the ways to say how long a run is, takes the
+    others' place, unless they are given as well.
+
+    Args:
+        values: nested dictionaries; changed.
+        overrides: each ``key.subkey=value``, the value in YAML.
+        options: further ones: values by key; None for what is not given.
 
     Raises:
-        UserError: one is not written so, or its value is not YAML.
+        UserError: an override is not written so, its value is not YAML, or its key is among the
+            options, too.
     """
+    given = {key: value for key, value in (options or {}).items() if value is not None}
+    found: dict[str, Any] = {}
     for override in overrides:
         key, separator, text = override.partition("=")
         if not separator or not key.strip():
             raise UserError(f"{override!r}: a setting is written key=value, as train.steps=100")
-        _set(values, key.strip(), _parse(text, override))
+        if key.strip() in given:
+            raise UserError(f"{key}: is given twice, as an option and as a setting; leave one out")
+        found[key.strip()] = _parse(text, override)
+    found |= given
+    for key, value in found.items():
+        _set(values, key, value)
+        for group in _ALTERNATIVES:
+            if key in group and value:
+                for other in group.keys() - found.keys():
+                    _set(values, other, group[other])
     return values
 
 

@@ -79,10 +79,7 @@ class TrainConfig:
         durations = [name for name in ("steps", "epochs", "tokens") if getattr(self, name)]
         if len(durations) != 1:
             given = " and ".join(f"train.{name}" for name in durations) or "none of them"
-            raise UserError(
-                f"give one of train.steps, train.epochs, train.tokens; given: {given} "
-                "(train.epochs=null takes one back)"
-            )
+            raise UserError(f"give one of train.steps, train.epochs, train.tokens; given: {given}")
         positive = ["global_batch_size", "learning_rate", "log_every", "validate_every"]
         positive += ["checkpoint_every", "keep_checkpoints", "epsilon", "validation_batch_size"]
         positive += ["steps_per_execution", "max_skipped_updates"]
