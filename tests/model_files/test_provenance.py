@@ -11,7 +11,15 @@ import yaml
 from support import tiny
 from support.task_model import task_model
 from tf_distilbert.cli.main import main
-from tf_distilbert.model_files.folder import load_model, load_task_model, save_model
+from tf_distilbert.errors import UserError
+from tf_distilbert.model_files.folder import (
+    load_model,
+    load_task_model,
+    load_tokenizer,
+    save_model,
+    weights_digest,
+    written_task,
+)
 from tf_distilbert.model_files.provenance import read_provenance, write_provenance
 from tf_distilbert.runs.logs import read_log
 from tf_distilbert.version import __version__
@@ -224,3 +232,27 @@ def test_other_content_ends_in_a_card_or_in_one_line(content, model, tmp_path, c
         return
     card = (tmp_path / "out" / "README.md").read_text()
     assert "| text | one.txt |" in card or content.get("text") != "one.txt"
+
+
+def test_a_run_directory_stands_for_its_model(folder, tmp_path, capsys):
+    """Wherever a model is asked for: read, predict, export, begin with, teach."""
+    made, model = folder / "run", folder / "run" / "model"
+    assert read_provenance(made) == read_provenance(model) != {}
+    assert weights_digest(made) == weights_digest(model)
+    assert written_task(made) == "masked_lm"
+    assert load_tokenizer(made).sha256 == load_tokenizer(model).sha256
+    for verb in ("fill-mask", "predict"):
+        printed = []
+        for path in (made, model):
+            assert run(verb, "--model", path, "paris is the [MASK] of france") == 0
+            printed.append(capsys.readouterr().out)
+        assert printed[0] == printed[1] != ""
+    assert run("export", "--model", made, "--format", "saved_model", "--output", tmp_path) == 0
+    assert read_provenance(made)["made_by"] in (tmp_path / "run/1/README.md").read_text()
+
+
+def test_a_run_without_a_model_is_no_model(folder, tmp_path):
+    (tmp_path / "run").mkdir()
+    shutil.copy(folder / "run" / "config.yaml", tmp_path / "run")
+    with pytest.raises(UserError, match=r"run: is a run that has no model yet; let it end, with"):
+        load_model(tmp_path / "run")

@@ -57,6 +57,7 @@ def load_model(path: str | Path) -> MaskedLanguageModel | KerasNlpMaskedLanguage
               ``RobertaForMaskedLM`` or ``DistilBertForMaskedLM``, weights in safetensors or
               ``pytorch_model.bin``, whole or sharded, in float32, float16 or bfloat16;
             - such a folder on the Hub, ``hf://OWNER/NAME`` or ``hf://OWNER/NAME@REVISION``;
+            - a run directory of this project, whose ``model/`` is meant;
             - a folder of Google's original BERT: ``bert_config.json``, ``bert_model.ckpt.*``;
             - a keras-nlp preset with a trained masked-LM head: a folder, or ``keras_nlp://NAME``.
 
@@ -275,16 +276,31 @@ def _read(folder: Path) -> tuple[Architecture, dict[str, np.ndarray], Tokenizer]
 def resolve_folder(path: str | Path) -> Path:
     """Give the local folder of a model, downloading it (once, cached) if it is ``hf://...``.
 
+    Args:
+        path: the folder; ``hf://...``; or a run directory, whose ``model/`` is meant.
+
     Raises:
-        UserError: no such folder, or the Hub cannot be reached and has not been before.
+        UserError: no such folder, a run that has no model yet, or the Hub cannot be reached and has
+            not been before.
     """
     if str(path).startswith("hf://"):
         return download(str(path))
     if str(path) and Path(path).is_dir():
-        return Path(path)
+        return _model_of_a_run(Path(path))
     if Path(path).exists() or Path(f"{path}.index").exists():
         raise UserError(f"{path}: is no folder; give the folder that it is in")
     raise UserError(f"{path}: no such model folder; give its path, or hf://OWNER/NAME")
+
+
+def _model_of_a_run(folder: Path) -> Path:
+    """Give the folder itself, or the model in it if it is a run directory."""
+    if (folder / "config.json").exists() or not (folder / "config.yaml").exists():
+        return folder
+    if not (folder / "model").is_dir():
+        raise UserError(
+            f"{folder}: is a run that has no model yet; let it end, with --resume if it was stopped"
+        )
+    return folder / "model"
 
 
 def save_model(model: EncoderModel, path: str | Path, *, overwrite: bool = False) -> None:

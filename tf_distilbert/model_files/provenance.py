@@ -54,8 +54,11 @@ def library_versions() -> dict[str, str]:
 def read_provenance(folder: Path) -> dict[str, Any]:
     """Give what `write_provenance` wrote; nothing of a model that came from elsewhere.
 
+    Args:
+        folder: the model's, or that of the run that made it.
+
     Raises:
         UserError: the file is broken.
     """
-    path = folder / FILE
-    return read_json(path) if path.exists() else {}
+    paths = [path for path in (folder / FILE, folder / "model" / FILE) if path.exists()]
+    return read_json(paths[0]) if paths else {}
