@@ -68,6 +68,38 @@ def test_a_run_whose_settings_are_broken(refused, config, tmp_path, content):
     refused("distill", config, "--resume", message=r"run/config\.yaml: ")
 
 
+@pytest.mark.parametrize("mine", [set(), {"mine.txt"}], ids=["alone", "with a file of mine"])
+def test_a_run_that_fails_before_its_first_report_leaves_room(config, tmp_path, monkeypatch, mine):
+    """Memory that does not suffice is found by the first step."""
+    out = tmp_path / "run"
+
+    def fit(*_, **__):
+        assert left(out) >= {"config.yaml"}
+        if mine:
+            (out / "mine.txt").write_text("mine")
+        raise MemoryError("no memory for the first step")
+
+    with monkeypatch.context() as patch, pytest.raises(MemoryError):
+        patch.setattr("tf_distilbert.training.fitting.FittingModel.fit", fit)
+        run("distill", config)
+    assert left(out) == mine and out.exists() == bool(mine)
+    if not mine:
+        assert run("distill", config) == 0  # neither --resume nor --overwrite is needed
+
+
+def test_what_a_run_has_learnt_is_kept_when_it_fails(config, finished, tmp_path, monkeypatch):
+    before = contents(finished)
+
+    def fit(*_, **__):
+        raise MemoryError("no memory")
+
+    monkeypatch.setattr("tf_distilbert.training.fitting.FittingModel.fit", fit)
+    with pytest.raises(MemoryError):
+        run("distill", config, "train.steps=9", "--resume")
+    after = contents(finished)
+    assert all(after[path] == before[path] for path in before if path.name != "config.yaml")
+
+
 def test_a_run_whose_checkpoint_is_damaged(refused, config, finished):
     shutil.rmtree(finished / "model")
     cut(finished / "checkpoints" / "step-00000002" / "tensors.safetensors", 100)

@@ -93,7 +93,7 @@ def test_a_finished_run_goes_on_to_its_new_end(folder, finished):
         "train.steps was 4, now 8: from step 5 on the learning rate follows the schedule of 8 "
         "steps (2.9e-04, was 0.0)"
     ]
-    assert "4 of 8 steps" in lines[0]
+    assert lines[0].startswith("4 of 8 steps left, of 4 sequences")
     # The first part is as it was, to the byte; the second follows the rates of eight steps.
     after = files(path)
     first = [p for p in before if p.parts[0] == "checkpoints"]
@@ -145,7 +145,7 @@ def test_a_run_cannot_become_shorter_than_it_is(folder, finished):
 def test_a_pretraining_goes_on_for_more_epochs(folder):
     values = settings(folder, "pretrained", steps=None, epochs=0.5)
     values["initialize_from"] = values.pop("teacher")
-    first = run(pretrain, parse_config(PretrainConfig, values))[0]  # "N of N steps of ..."
+    first = run(pretrain, parse_config(PretrainConfig, values))[0]  # "N steps of ..."
     half = int(first.split()[0])
     values["train"] |= {"epochs": 1.0, "resume": "auto"}
     [line] = made_longer(run(pretrain, parse_config(PretrainConfig, values)))

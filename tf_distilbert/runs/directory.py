@@ -1,15 +1,17 @@
 """The folder of one run: resolved configuration, logs, checkpoints, model."""
 
 import shutil
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from tf_distilbert.atomic_writes import write_atomically
+from tf_distilbert.config.checks import in_words
 from tf_distilbert.config.file import dump_config, parse_config, read_yaml
 from tf_distilbert.config.training import TrainConfig
 from tf_distilbert.errors import UserError, explain_write_errors
-from tf_distilbert.runs.logs import DAMAGE_FILE
+from tf_distilbert.runs.logs import DAMAGE_FILE, read_log
 
 # What may change between a run and its resumption: what has no influence on the result, what has
 # none but rounding and dropout's draws, and what mends a run that diverged or whose data broke. One
@@ -70,6 +72,7 @@ class RunDirectory:
         self.not_finite = self.path / "not_finite"
         self.data = self.path.with_name(self.path.name + "-data")
         self.before: TrainConfig | None = None
+        self._is_ours = False
 
     def check(self, config: JobConfig, *, goes_on: bool = False) -> None:
         """See whether the run may start, before anything else takes time; writes nothing.
@@ -123,7 +126,24 @@ class RunDirectory:
                 self._delete_results()
             self.path.mkdir(parents=True, exist_ok=True)
         if self.before is None:
+            self._is_ours = True
             self.write_config(config)
+
+    def discard_if_fruitless(self) -> None:
+        """Remove a run that was made here and ended before anything was learnt.
+
+        The next try finds the place free. A checkpoint, a model, a batch that was not finite, a
+        report of some steps: any of them is worth to be kept.
+        """
+        kept = (self.checkpoints, self.not_finite, self.model)
+        if not self._is_ours or any(path.is_dir() and any(path.iterdir()) for path in kept):
+            return
+        if read_log(self.path, "train", lambda _: None):
+            return
+        self._delete_results()
+        (self.path / "config.yaml").unlink(missing_ok=True)
+        with suppress(OSError):  # what is not ours is in it
+            self.path.rmdir()
 
     def write_config(self, config: JobConfig) -> None:
         """Write ``config.yaml``.
@@ -155,11 +175,16 @@ class RunDirectory:
             now["train.precision"] = before["train.precision"]
         for key in sorted(before.keys() | now.keys()):
             if key not in _MAY_CHANGE | may_change and before.get(key) != now.get(key):
+                had, has = _shown(before.get(key)), _shown(now.get(key))
                 raise UserError(
-                    f"{self.path}: its run has {key} {before.get(key)}, now it is {now.get(key)}; "
-                    "resume with the same settings or choose another output"
+                    f"{self.path}: its run has {key} {had}, now it is {has}; resume with the same "
+                    "settings or choose another output"
                 )
         return found.train
+
+
+def _shown(value: Any) -> str:
+    return value if isinstance(value, str) and value else in_words(value)
 
 
 def _flat(values: dict, prefix: str = "") -> dict:

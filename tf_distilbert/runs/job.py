@@ -1,6 +1,7 @@
 """A job that makes a model: how each begins, and how it ends with the model in its folder."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -19,6 +20,7 @@ from tf_distilbert.training import runtime
 from tf_distilbert.training.strategy import (
     Strategy,
     chief_first,
+    explain_lost_workers,
     is_chief,
     make_strategy,
     num_replicas,
@@ -64,6 +66,21 @@ class Job:
         precision = _set_precision_and_seed(config.train, run)
         config = replace(config, train=replace(config.train, precision=precision))
         return cls(config, strategy, console, run)
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """Do the job within: a worker that is lost is explained, a run without fruit taken away.
+
+        Raises:
+            UserError: another worker was lost.
+        """
+        try:
+            with explain_lost_workers(self.strategy):
+                yield
+        except BaseException:
+            if is_chief(self.strategy):
+                self.run.discard_if_fruitless()
+            raise
 
     @property
     def trainer_arguments(self) -> dict[str, Any]:

@@ -198,11 +198,16 @@ def _number(rate: float) -> str:
 
 
 def _announce(job: Job, batches: TrainingBatches, steps_left: int) -> None:
-    replicas = num_replicas(job.strategy)
+    total, replicas = batches.total_steps, num_replicas(job.strategy)
+    if steps_left <= 0:
+        job.console.print(f"all {total:,} steps are done; there is nothing to train")
+        return
     devices = f" on {replicas} devices" if replicas > 1 else ""
+    left = "" if steps_left == total else f"{steps_left:,} of "
+    steps = f"{left}{total:,} steps" + " left," * bool(left)
     job.console.print(
-        f"{steps_left:,} of {batches.total_steps:,} steps of {batches.description}, in "
-        f"{keras.config.dtype_policy().name}{devices}"
+        f"{steps} of {batches.description}, in {keras.config.dtype_policy().name}{devices}",
+        soft_wrap=True,
     )
 
 

@@ -3,6 +3,7 @@
 import math
 import signal
 import threading
+import time
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
@@ -23,6 +24,9 @@ from tf_distilbert.runs.checkpoints import Checkpoints, Progress
 from tf_distilbert.runs.logs import DamageLog, RunLog
 from tf_distilbert.training.optimizer import WarmupThenDecay
 from tf_distilbert.training.update import updating
+
+_EARLY_STEPS = 10
+"""After so many steps a console that is no terminal hears of the run for the first time."""
 
 
 class Interruption:
@@ -102,6 +106,7 @@ class Monitor(keras.callbacks.Callback):
         self.interruption, self.alone = interruption, alone
         self.held_out_loss = 0.0
         self.skipped_updates = 0  # of the log's window
+        self.clock: tuple[int, float] | None = None  # a step, and when it was made
 
     def __enter__(self) -> "Monitor":
         self.bar = ProgressBar(
@@ -156,9 +161,10 @@ class Monitor(keras.callbacks.Callback):
         if skipped >= (2 if step == self.total_steps else self.max_skipped_updates):
             self.end_as_not_finite(skipped)
         validates = bool(self.held_out_metrics) and self._is_due(self.validate_every)
-        if validates or self._is_due(self.log_every):  # validating starts new means
+        due = validates or self._is_due(self.log_every)  # validating starts new means
+        self.show(before, logs, due)
+        if due:
             self.report({name: float(value) for name, value in logs.items()})
-        self.bar.update(self.task, completed=step)
         self.progress.validation_due = validates
         improved = validates and not all_stop and self.validate()
         if step == self.total_steps and not math.isfinite(self.held_out_loss):
@@ -175,17 +181,30 @@ class Monitor(keras.callbacks.Callback):
         if self._is_interrupted():
             self.model.stop_evaluating = True
 
+    def show(self, before: int, logs: dict[str, Any], due: bool) -> None:
+        """Show how far the run is: in the bar after every step, else at reports and once before."""
+        step, skipped = self.progress.step, not logs["tokens_per_second"]
+        loss = "- (updates skipped)" if skipped else f"{float(logs['loss']):.4f}"
+        rate = f"{logs['tokens_per_second']:,.0f}"
+        self.bar.update(self.task, completed=step, loss=loss, rate=rate)
+        now = time.monotonic()
+        self.clock = self.clock or (step, now)  # the first step compiles, and says nothing
+        early = before < self.first_step + _EARLY_STEPS <= step
+        if self.console.is_terminal or not (due or early):
+            return
+        since, start = self.clock
+        seconds = (now - start) / max(1, step - since) * (self.total_steps - step)
+        left = f"  {_duration(seconds)} left" if since < step < self.total_steps else ""
+        self.console.print(f"step {step}/{self.total_steps}  loss {loss}  {rate} tokens/s{left}")
+
     def report(self, metrics: dict[str, float]) -> None:
         """Write the means since the last report, then start new ones."""
         step = self.progress.step
+        if not metrics["tokens_per_second"]:  # each update was skipped: these are means of nothing
+            metrics = {"skipped_updates": metrics["skipped_updates"]}
         metrics["learning_rate"] = float(self.schedule(step - 1))
         metrics["skipped_sequences"] = self.note_damage()
         self.log.write(step, "train", metrics)
-        rate = f"{metrics['tokens_per_second']:,.0f}"
-        self.bar.update(self.task, loss=f"{metrics['loss']:.3f}", rate=rate)
-        if not self.console.is_terminal:
-            loss = f"loss {metrics['loss']:.4f}"
-            self.console.print(f"step {step}/{self.total_steps}  {loss}  {rate} tokens/s")
         self._start_new_means()
 
     def validate(self) -> bool:
@@ -269,3 +288,11 @@ class Monitor(keras.callbacks.Callback):
 
     def _is_due(self, every: int) -> bool:
         return self.progress.step % every == 0 or self.progress.step == self.total_steps
+
+
+def _duration(seconds: float) -> str:
+    """Say how long something takes: ``40 s``, ``12 min``, ``3 h 20 min``."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    hours, minutes = divmod(math.ceil(seconds / 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"

@@ -29,7 +29,7 @@ from tf_distilbert.runs.loop import train_to_the_end
 from tf_distilbert.runs.records import load_or_learn_vocabulary, load_records
 from tf_distilbert.tokenization.tokenizer import Tokenizer
 from tf_distilbert.training import runtime
-from tf_distilbert.training.strategy import chief_first, explain_lost_workers
+from tf_distilbert.training.strategy import chief_first
 
 
 @runtime.kept_precision()
@@ -48,7 +48,7 @@ def distill(config: DistillConfig, console: Console | None = None) -> Path:
         Interrupted: a signal came; everything is saved.
     """
     job = Job.open(config, console)
-    with explain_lost_workers(job.strategy):
+    with job.at_work():
         with job.strategy.scope():
             teacher = load_model(config.teacher)
             _check_rows(teacher, config.data)
@@ -78,7 +78,7 @@ def pretrain(config: PretrainConfig, console: Console | None = None) -> Path:
         Interrupted: a signal came; everything is saved.
     """
     job = Job.open(config, console)
-    with explain_lost_workers(job.strategy):
+    with job.at_work():
         if config.initialize_from:
             with job.strategy.scope():
                 model = _load_to_train_on(config.initialize_from, config.data.sequence_length)
