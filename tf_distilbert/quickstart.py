@@ -1,4 +1,4 @@
-"""The embedded main job: distil the sample teacher on the sample corpus, and show what came out."""
+"""The whole of it in one command: distil the sample teacher on the sample corpus, and show what came out."""
 
 import statistics
 import time
@@ -56,11 +56,12 @@ def quickstart(
     console.print(
         f"The student kept [bold]{metrics['retention']:.1%}[/bold] of the teacher's held-out "
         f"accuracy. It is in {student_folder}, a folder that `transformers` opens, too.\n\n"
-        "On your own text:\n"
-        f'  tf-distilbert fill-mask --model {student_folder} "Rome is the capital of \\[MASK]."\n'
-        f"  tf-distilbert evaluate --model {student_folder} --teacher {teacher_folder} "
-        "--text FILE\n"
-        f"  tf-distilbert distill {asset('configs/mini-english.yaml')} teacher=DIR data.text=FILE",
+        "Ask it, measure it on a text of yours, and distil a teacher of yours (any BERT, in some "
+        "minutes):\n"
+        f'  tf-distilbert fill-mask --model {output} "Rome is the capital of \\[MASK]."\n'
+        f"  tf-distilbert evaluate --model {output} --teacher {teacher_folder} --text FILE\n"
+        "  tf-distilbert distill configs/mini-english.yaml --teacher DIR --text FILE "
+        "train.steps=300",
         soft_wrap=True,
     )
     return metrics

@@ -47,7 +47,7 @@ BROKEN_MODELS = {
     ),
     "no config": (
         lambda folder: (folder / "config.json").unlink(),
-        r"broken/config\.json: missing; this is no whole model folder$",
+        r"broken/config\.json: is missing; copy the whole folder again$",
     ),
     "broken config": (
         lambda folder: (folder / "config.json").write_text("{"),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tf_distilbert.cli.main import parse
+from tf_distilbert.cli.grammar import parse
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -40,7 +40,7 @@ def test_its_python_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "saved_models").mkdir()  # the export goes there, not into the checkout
     (tmp_path / "saved_models" / "sample_teacher").symlink_to(ROOT / "saved_models/sample_teacher")
-    shorter = script.replace("num_steps=200", "num_steps=3")
+    shorter = script.replace("num_steps=100", "num_steps=3")
     assert shorter != script
     exec(compile(shorter, "README.md", "exec"), {})
     assert (tmp_path / "student" / "model.safetensors").exists()

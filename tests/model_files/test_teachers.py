@@ -147,10 +147,10 @@ BAD = {
         reshape_bias,
         r"layer\.1\.output\.dense\.bias has shape \[17\], its configuration calls for \[16\]",
     ),
-    "a tokenizer that is none of ours": (
+    "a tokenizer that is not supported": (
         write_bert,
         sentencepiece_instead,
-        "tokenizer is of type Unigram, which is none of ours",
+        "tokenizer is of type Unigram, which is not supported",
     ),
     "vocabulary and embedding of different size": (
         write_bert,

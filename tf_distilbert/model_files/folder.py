@@ -150,7 +150,7 @@ def written_task(path: str | Path) -> str | None:
         See `load_task_model`; None if it does not say, as a preset or a bare checkpoint.
 
     Raises:
-        UserError: there is no such folder, or its head is none of ours.
+        UserError: there is no such folder, or its head is not supported.
     """
     if is_preset(path):
         return None

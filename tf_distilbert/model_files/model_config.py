@@ -53,7 +53,7 @@ def read_architecture(folder: Path) -> Architecture:
     """Read ``config.json`` of a model folder.
 
     Raises:
-        UserError: missing, no JSON, a key missing, or a model type that is none of ours.
+        UserError: missing, no JSON, a key missing, or a model type that is not supported.
     """
     path = folder / "config.json"
     config = read_json(path)

@@ -58,7 +58,7 @@ def read_task(folder: Path) -> str | None:
         A key of `TASK_MODELS`; None if ``config.json`` does not say.
 
     Raises:
-        UserError: ``config.json`` is missing or broken, or names a head that none of ours has.
+        UserError: ``config.json`` is missing or broken, or names a head that is not supported.
     """
     path = folder / "config.json"
     names = read_json(path).get("architectures")

@@ -127,7 +127,7 @@ class EncoderModel(keras.Model):
 
         Args:
             config: what `get_config` gave.
-            custom_objects: classes by name, for a tokenizer that is none of ours.
+            custom_objects: classes by name, for a tokenizer of another package.
 
         Raises:
             UserError: a number of the architecture is out of range, or the tokenizer needs a

@@ -36,7 +36,7 @@ def read_tokenizer(folder: str | Path) -> Tokenizer:
     own folders, a vocabulary with capital letters is cased.
 
     Raises:
-        UserError: a file is missing or broken, or the tokenizer is none of ours.
+        UserError: a file is missing or broken, or the tokenizer is not supported.
     """
     folder = Path(folder)
     config_path, json_path = folder / "tokenizer_config.json", folder / "tokenizer.json"
@@ -70,7 +70,7 @@ def _class_name(folder: Path, settings: dict[str, Any]) -> str | None:
     if name not in (None, *_CLASSES) or settings.get("do_basic_tokenize") is False:
         what = f"tokenizer_class {name}" if name not in (None, *_CLASSES) else "do_basic_tokenize"
         raise UserError(
-            f"{folder / 'tokenizer_config.json'}: {what} is none of ours; "
+            f"{folder / 'tokenizer_config.json'}: {what} is not supported; "
             "BERT's WordPiece, RoBERTa's byte-level BPE and Japanese BERT's are"
         )
     return name
@@ -172,7 +172,7 @@ def _from_tokenizer_json(fast: dict[str, Any], path: Path, settings: dict[str, A
         merges = [tuple(m.split(" ")) if isinstance(m, str) else tuple(m) for m in model["merges"]]
         return _make_byte_pair(vocabulary, merges, settings, path)
     raise UserError(
-        f"{path}: its tokenizer is of type {model.get('type')}, which is none of ours; "
+        f"{path}: its tokenizer is of type {model.get('type')}, which is not supported; "
         "WordPiece and byte-level BPE are"
     )
 
@@ -203,7 +203,7 @@ def _fast_settings(fast: dict[str, Any], path: Path) -> dict[str, Any]:
                 lstrip = added[ROBERTA_TOKENS.mask].get("lstrip", False)
                 settings["mask_takes_space"] = lstrip
     if foreign and kind in ("WordPiece", "BPE"):
-        raise UserError(f"{path}: its tokenizer has {foreign[0]}, which none of ours has")
+        raise UserError(f"{path}: its tokenizer has {foreign[0]}, which is not supported")
     return settings
 
 
