@@ -40,6 +40,8 @@ def read_requests(
 
 
 def _lines() -> list[str]:
+    if sys.stdin.isatty():  # else it would look as if it hung
+        print("type a text, or a JSON object, in each line; Ctrl-D ends them", file=sys.stderr)
     content = sys.stdin.buffer.read().decode("utf-8-sig", errors="replace")
     return [line.rstrip("\r") for line in content.split("\n")]
 
