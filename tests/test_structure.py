@@ -16,8 +16,8 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 PACKAGES = (
     *("cli", "report", "benchmark", "demo", "quickstart", "finetuning", "exports", "evaluation"),
     *("runs", "distillation", "data", "training", "serving", "model_files", "config", "models"),
-    *("tokenization", "losses", "backend", "sample", "atomic_writes", "json_file", "assets"),
-    *("errors", "version"),
+    *("tokenization", "losses", "backend", "sample", "console", "atomic_writes", "json_file"),
+    *("assets", "errors", "version"),
 )
 RANK = {name: rank for rank, name in enumerate(reversed(PACKAGES))}
 

@@ -1,4 +1,4 @@
-"""The whole of it in one command: distil the sample teacher on the sample corpus, and show what came out."""
+"""All in one command: distil the sample teacher on the sample corpus, show what came out."""
 
 import statistics
 import time

@@ -244,16 +244,16 @@ def _event_differences(run: Path, reference: Path) -> list[str]:
 
 
 def _events(run: Path) -> Counter:
-    """Count each (step, tag, value) of all that TensorBoard would read."""
+    """Count each (step, kind/tag, value) of all that TensorBoard would read."""
     found = Counter()
-    for path in (run / "tensorboard").glob("*tfevents*"):
+    for path in (run / "tensorboard").glob("*/*tfevents*"):
         try:
             for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
                 event = Event.FromString(record)
                 for value in event.summary.value:
                     clock = value.tag.endswith(_UNEQUAL)
                     number = b"" if clock else tf.make_ndarray(value.tensor).tobytes()
-                    found[event.step, value.tag, number] += 1
+                    found[event.step, f"{path.parent.name}/{value.tag}", number] += 1
         except tf.errors.DataLossError:
             continue  # torn by a kill; what was written before it counts
     return found

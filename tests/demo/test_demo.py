@@ -124,8 +124,12 @@ def test_words_for_masks():
     assert found == Answers(
         "The same first word at 1 of 2 masks.",
         (
-            AnswerTable("[MASK] 1", (("1", "a 50.0 %", "a 40.0 %"), ("2", "b 25.0 %", "x 30.0 %"))),
-            AnswerTable("[MASK] 2", (("1", "c 90.0 %", "d 80.0 %"), ("2", "d 5.0 %", "c 12.3 %"))),
+            AnswerTable(
+                "[MASK] 1", (("1", "a 50.0 %", "a 40.0 %"), ("2", "b 25.0 %", "x 30.0 %")), True
+            ),
+            AnswerTable(
+                "[MASK] 2", (("1", "c 90.0 %", "d 80.0 %"), ("2", "d 5.0 %", "c 12.3 %")), True
+            ),
         ),
     )
 

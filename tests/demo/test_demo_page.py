@@ -125,7 +125,7 @@ def test_the_page_answers_as_the_model_does(folders, pairs, task):
         assert {n: theirs.rsplit(" ", 2)[0] for n, theirs, _ in cells if n in words} == words
     else:
         assert ("answer", answer["answer"], answer["answer"]) in cells
-    [(_, teacher, student)] = [row for row in cells if row[0] == "milliseconds"]
+    [(_, teacher, student)] = [row for row in cells if row[0] == "ms"]
     assert float(teacher) > 0 and float(student) > 0
 
 
@@ -144,7 +144,7 @@ def test_what_is_wrong_is_shown_in_the_page(pairs, capfd):
             '<p role="alert">&#x27;&lt;b&gt;paris&lt;/b&gt;&#x27;: has no [MASK] to fill</p>'
         )
         # It goes on.
-        assert "milliseconds" in ask(url, "[MASK]")
+        assert ">ms</th>" in ask(url, "[MASK]")
     assert "Traceback" not in capfd.readouterr().err
 
 
@@ -205,7 +205,7 @@ def test_from_the_command_line_to_control_c(folders, control_c, capfd):
     finally:
         user.join()
         logging.getLogger("uvicorn.error").setLevel(level)
-    assert "milliseconds" in shown[0] and shown[1].startswith(b"data:")
+    assert ">ms</th>" in shown[0] and shown[1].startswith(b"data:")
     printed = capfd.readouterr()
     assert printed.out == f"{url} (open to this one); Ctrl-C stops it\n"
     assert printed.err.splitlines()[-1:] == ["tf-distilbert: stopped"]
@@ -265,7 +265,7 @@ def test_in_a_browser_by_keyboard_alone(folders, pairs, browser):
         first = answers.get_by_role("row").nth(1).get_by_role("cell").all_inner_texts()
         assert [cell.split()[0] for cell in first] == [answer["tokens"][0][0]] * 2
         latency = page.get_by_role("table", name="Latency").get_by_role("row").nth(1)
-        assert re.fullmatch(r"milliseconds\s+[\d.]+\s+[\d.]+", latency.inner_text())
+        assert re.fullmatch(r"ms\s+[\d.]+\s+[\d.]+", latency.inner_text())
         # A screen reader is told of what appears.
         assert page.locator("#answers").get_attribute("aria-live") == "polite"
 
@@ -281,6 +281,28 @@ def test_in_a_browser_by_keyboard_alone(folders, pairs, browser):
     hosts = {urlsplit(address).hostname for address in requested}
     assert hosts == {"127.0.0.1"} and len(requested) > 10
     assert problems == []
+
+
+def test_on_a_phone_words_have_the_room_and_stay_whole(pairs, browser):
+    with served(pairs["masked_lm"]) as url:
+        page = browser.new_page()
+        page.set_viewport_size({"width": 390, "height": 844})
+        page.goto(url)
+        page.get_by_role("button", name="Compare").click()
+        answers = page.get_by_role("table", name="[MASK]")
+        answers.wait_for()
+        assert page.evaluate("document.documentElement.scrollWidth") == 390
+        width = answers.bounding_box()["width"]
+        rank, teacher, student = (
+            cell.bounding_box()
+            for cell in answers.get_by_role("row").nth(1).locator("th, td").all()
+        )
+        assert rank["width"] < 0.1 * width < 0.4 * width < teacher["width"]
+        assert student["width"] == pytest.approx(teacher["width"], abs=1)
+        # A line of a cell, and no more: its words are not broken.
+        latency = page.get_by_role("table", name="Latency").get_by_role("row")
+        heights = [row.bounding_box()["height"] for row in latency.all()]
+        assert max(heights) < 1.2 * min(heights)
 
 
 def test_every_box_has_a_label(pairs, browser):

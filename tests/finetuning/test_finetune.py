@@ -193,7 +193,7 @@ def test_a_stopped_fine_tuning_goes_on_to_the_same_bits(folder, scores, monkeypa
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"task": "sst-3"}, "unknown task 'sst-3'; the nearest is sst2"),
+        ({"task": "sst-3"}, "unknown task 'sst-3'; sst2 may be meant; there are"),
         ({"data": "nowhere"}, "nowhere: no such folder; name the folder of the data of sst2"),
         ({"teacher": "bert"}, "the teacher's head is for masked_lm, the task needs"),
         ({"max_length": 100}, "sequence_length is 100, the model has 32 positions"),
@@ -215,18 +215,25 @@ def test_what_is_wrong_is_said_before_anything_is_written(folder, values, messag
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["finetune", "teacher=bert"], "teacher: is no setting here; give --teacher instead"),
         (["evaluate", "--teacher", "t"], "--teacher goes with --text; leave it out with --task"),
         (["evaluate", "--sequence-length", "9"], "--sequence-length goes with --text; leave"),
-        (["retention", "train.seed=3"], "seed: is no setting here; give --seeds instead"),
-        (["retention", "train.learning_rate=1"], "learning_rate: is no setting here; give --learn"),
-        (["retention", "validation_share=0.1"], "validation_share: is no setting here; give an op"),
+        (
+            ["retention", "train.seed=3"],
+            "train.seed=3: is no setting of retention; give --seeds instead",
+        ),
+        (
+            ["retention", "train.learning_rate=1"],
+            "train.learning_rate=1: is no setting of retention; give --lear",
+        ),
+        (
+            ["retention", "validation_share=0.1"],
+            "validation_share=0.1: is no setting of retention; give several",
+        ),
     ],
 )
 def test_a_setting_whose_place_an_option_takes_is_not_ignored(folder, refused, words, message):
     verb, *more = words
     places = {
-        "finetune": ["--task", "sst2", "--model", "m", "--output", "o"],
         "evaluate": ["--task", "sst2", "--model", "m"],
         "retention": ["--tasks", "sst2", "--teacher", "t", "--output", "o"],
     }
@@ -279,6 +286,36 @@ def test_a_regression_does_not_begin_with_the_head_of_classes(tmp_path):
     write(tmp_path / "STS-B" / "dev.tsv", row("index", "sentence1", "sentence2", "score"))
     with pytest.raises(UserError, match="its head is for single_label, stsb is a regression"):
         evaluate_task(tmp_path / "classifier", "stsb", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("model", "task", "message"),
+    [
+        (
+            "bert",
+            "sst2",
+            r"bert: is a masked language model that was not fine-tuned; `tf-distilbert "
+            r"finetune --task sst2 --model .*bert --data .*glue --output DIR` makes a model of the",
+        ),
+        ("bert", "ax", r"`tf-distilbert finetune --task mnli --model"),
+        (
+            "run/model",
+            "squad",
+            r"model: was fine-tuned for sequence_classification, not for question",
+        ),
+    ],
+)
+def test_what_was_not_fine_tuned_is_not_evaluated(folder, scores, model, task, message):
+    with pytest.raises(UserError, match=message):
+        evaluate_task(folder / model, task, folder / "glue")
+
+
+def test_an_evaluation_says_how_far_it_is_if_asked(folder, scores, capsys):
+    model, data = folder / "run" / "model", folder / "glue"
+    evaluate_task(model, "sst2", data, batch_size=16)
+    assert capsys.readouterr() == ("", "")
+    evaluate_task(model, "sst2", data, batch_size=16, progress=True)
+    assert capsys.readouterr() == ("", "evaluating sst2: 4 batches\n")  # of 60 sentences
 
 
 def test_the_layers_of_a_new_head_differ():

@@ -174,16 +174,19 @@ def refused(task, data, split, message):
 
 
 def test_a_missing_folder_and_a_missing_file(tmp_path):
-    refused("cola", tmp_path / "no", "train", r"/no: no such folder; name the folder of .* cola$")
-    refused("cola", tmp_path, "train", r": has no train\.tsv; there is nothing$")
+    source = r"; GLUE is at https://gluebenchmark\.com/tasks, and --data tfds downloads it$"
+    missing = r"/no: no such folder; name the folder of the data of cola"
+    refused("cola", tmp_path / "no", "train", missing + source)
+    neither = r": has neither train\.tsv nor a folder CoLA/; there is nothing"
+    refused("cola", tmp_path, "train", neither + source)
     write(tmp_path / "CoLA/dev.tsv", "x")
     (tmp_path / "CoLA/original").mkdir()
-    refused("cola", tmp_path, "train", r"CoLA: has no train\.tsv; there are dev\.tsv, original/$")
+    refused("cola", tmp_path, "train", r"CoLA: has no train\.tsv; there are dev\.tsv, original/; G")
     write(tmp_path / "AX/x", "")
     refused("ax", tmp_path, "test", r"no diagnostic-full\.tsv or diagnostic\.tsv or AX\.tsv; there")
     for number in range(20):
         write(tmp_path / f"QNLI/{number:02}", "")
-    refused("qnli", tmp_path, "train", r"there are 00, 01, .*, 11 and 8 more$")
+    refused("qnli", tmp_path, "train", r"there are 00, 01, .*, 11 and 8 more; GLUE")
 
 
 @pytest.mark.parametrize(

@@ -332,7 +332,7 @@ def test_tables_of_imdb(tmp_path):
 
 
 def test_bad_imdb(tmp_path):
-    refused(IMDB, tmp_path, "test", r": has no test\.tsv or imdb_test\.tsv; there is nothing$")
+    refused(IMDB, tmp_path, "test", r": has neither test\.tsv or imdb_test\.tsv nor a fold")
     write(tmp_path / "test.tsv", "label\ttext", "2\ta")
     refused(IMDB, tmp_path, "test", r"test\.tsv: line 2: label '2' is none of 0, 1")
     write(tmp_path / "imdb/train/pos/0_9.txt", "café", encoding="latin-1")

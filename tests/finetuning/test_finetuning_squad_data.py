@@ -57,7 +57,11 @@ def test_each_version_reads_its_own_file(tmp_path):
     assert read_split(FIRST, tmp_path, "validation")[0].id == "one"
     assert read_split(SECOND, tmp_path, "validation")[0].id == "two"
     refused(
-        FIRST, tmp_path, "train", r": has no train-v1\.1\.json or train\.json; there are dev-v1\."
+        FIRST,
+        tmp_path,
+        "train",
+        r": has neither train-v1\.1\.json or train\.json nor a folder squad/ or SQuAD/ or squad-v1"
+        r"\.1/; there are dev-v1\.1\.json, .*; SQuAD is at https://rajpurkar\.github\.io",
     )
     squad_file(tmp_path / "train.json", CONTEXT, squad_question("three", CONTEXT, "Rome"))
     assert read_split(FIRST, tmp_path, "train")[0].id == "three"

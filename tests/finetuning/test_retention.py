@@ -1,16 +1,21 @@
 """The retention table: its numbers, and the command that makes it."""
 
 import json
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import yaml
 
 from support import tiny
 from support.capitals import sentences
-from support.task_files import row, write
+from support.task_files import CONTEXT, question, row, write
 from tf_distilbert.cli.main import main
 from tf_distilbert.distillation.student import build_student
+from tf_distilbert.finetuning.baseline import Baseline, baseline_of, mean_baseline
+from tf_distilbert.finetuning.examples import TextExample, TokenExample
 from tf_distilbert.finetuning.retention_table import as_markdown, summarise
+from tf_distilbert.finetuning.tasks import find_task
 from tf_distilbert.finetuning.trials import VARIANTS
 from tf_distilbert.model_files.folder import save_model
 
@@ -43,7 +48,50 @@ def test_medians_spreads_and_shares_are_those_of_a_hand():
 def test_a_teacher_that_knows_nothing_has_no_share():
     found = summarise({"teacher": {"a": [0.0]}, "student": {"a": [0.1]}}, {})
     assert found["models"]["student"]["retention"] is None
-    assert "| student | - | - |" in as_markdown(found)
+    text = as_markdown(found)
+    assert "| student | - | - |" in text and "for all examples (a 0.0): it has" in text
+
+
+def test_a_teacher_at_the_level_of_chance_has_no_share():
+    """Of CoLA's 1,043 examples Matthews' correlation is within 0.062 of 0 by chance."""
+    scores = {
+        "teacher": {"cola": [0.02, 0.05, 0.01], "sst2": [0.9, 0.9, 0.9]},
+        "student": {"cola": [-0.157, -0.1, -0.2], "sst2": [0.81, 0.81, 0.81]},
+    }
+    baselines = {"cola": Baseline(0.0, 2 / np.sqrt(1043)), "sst2": Baseline(0.509, 0.034)}
+    found = summarise(scores, {}, baselines)
+    student = found["models"]["student"]
+    assert student["tasks"]["cola"]["retention"] is None
+    assert student["tasks"]["sst2"]["retention"] == student["retention"] == pytest.approx(0.9)
+    assert student["macro_score"] == pytest.approx((-15.7 + 81) / 2)  # this one counts all
+    assert found["baselines"] == pytest.approx({"cola": 0.0, "sst2": 50.9})
+    text = as_markdown(found)
+    assert "| student | 90.0 % | - | 90.0 % |" in text and "785" not in text
+    assert "answer for all examples (cola 0.0)" in text
+    # A teacher that has learnt the task is compared as ever, and needs no footnote.
+    scores["teacher"]["cola"] = [0.5, 0.5, 0.5]
+    text = as_markdown(summarise(scores, {}, baselines))
+    assert "-31.4 %" in text and "for all examples" not in text
+
+
+def test_the_baseline_is_the_best_answer_that_is_the_same_for_all():
+    """Each figure by hand, from the labels."""
+    texts = [TextExample(str(i), ("x",), label) for i, label in enumerate((1, 1, 1, 0))]
+    assert baseline_of(find_task("sst2"), texts) == Baseline(0.75, pytest.approx(0.5))
+    # Always `equivalent`: 3 of 4 are right, F1 is 2 * 3 / (4 + 3).
+    assert baseline_of(find_task("mrpc"), texts).score == pytest.approx((0.75 + 6 / 7) / 2)
+    assert baseline_of(find_task("cola"), texts) == Baseline(0.0, pytest.approx(1.0))
+    numbers = [TextExample(str(i), ("x", "y"), float(i)) for i in range(4)]
+    assert baseline_of(find_task("stsb"), numbers).score == 0.0
+    words = [TokenExample("0", ("a", "b", "c", "d"), (0, 0, 1, 0))]
+    tagging = replace(find_task("token-classification"), labels=("O", "B-PER"))
+    # Always B-PER are four entities, one of them right: 2 * 1 / (4 + 1).
+    assert baseline_of(tagging, words).score == pytest.approx(0.4)
+    asked = [question(name="a", impossible=True), question("where", CONTEXT, "Italy", name="b")]
+    assert baseline_of(find_task("squad-v2"), asked).score == pytest.approx(0.5)
+    assert baseline_of(find_task("squad"), asked[1:]).score == 0.0
+    both = mean_baseline([Baseline(0.3, 0.03), Baseline(0.5, 0.04)])
+    assert both == Baseline(pytest.approx(0.4), pytest.approx(0.025))
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,6 @@
 """What a comparison of many fine-tunings remembers, looks for, and does not mix up."""
 
+import io
 import shlex
 from dataclasses import replace
 
@@ -81,6 +82,36 @@ def test_a_learning_rate_that_diverges_is_none(tmp_path, glue, monkeypatch):
         plan_of(tmp_path, glue, rates=(0.1, 1.0)).scores(QUIET)
 
 
+def test_no_model_is_named_that_is_removed_at_once(tmp_path, glue, monkeypatch):
+    named = []
+
+    def finetune(config, console, *, model_stays):
+        named.append(model_stays)
+        finished_trial(tmp_path, config)
+
+    monkeypatch.setattr(trials, "finetune", finetune)
+    assert plan_of(tmp_path, glue).scores(QUIET) == {"m": {"sst2": [0.5]}}
+    assert named == [False]
+
+
+def test_each_fine_tuning_is_announced(tmp_path, glue, monkeypatch):
+    """Which it is, of how many, and the time left: the mean of those made before, here 10 s."""
+    clock = iter(range(0, 1000, 10))
+    monkeypatch.setattr(trials.time, "perf_counter", lambda: next(clock))
+    monkeypatch.setattr(Trial, "score", lambda trial, console: 0.5)
+    plan = replace(plan_of(tmp_path, glue, rates=(1e-4, 1e-3)), seeds=2)
+    remembered = plan._trial("m", "sst2", 1e-4, 2)
+    finished_trial(tmp_path, remembered.config)
+    console = Console(file=io.StringIO(), width=60)
+    plan.scores(console)
+    assert console.file.getvalue().splitlines() == [
+        "fine-tuning 1 of 4: sst2, m, trying the learning rate 0.0001",
+        "fine-tuning 2 of 4: sst2, m, trying the learning rate 0.001; about 30 s left for all",
+        "fine-tuning 3 of 4: sst2, m, seed 1; about 20 s left for all",
+        "fine-tuning 4 of 4: sst2, m, seed 2: made before",
+    ]
+
+
 def test_data_is_found_in_any_of_the_places(tmp_path, glue):
     context = "Rome is the capital of Italy."
     for split in ("train", "dev"):
@@ -96,7 +127,10 @@ def test_data_is_found_in_any_of_the_places(tmp_path, glue):
 @pytest.mark.parametrize(
     ("task", "message"),
     [
-        ("qqp", r"glue: has no train\.tsv"),
+        (
+            "qqp",
+            r"glue: has neither train\.tsv nor a folder QQP/; there is SST-2/; GLUE is at http",
+        ),
         ("ax", "ax: has no split 'train'; train a model of mnli"),
     ],
 )

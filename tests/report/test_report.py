@@ -1,5 +1,6 @@
 """The report of a run: its values are the log's and the models'; what cannot be one is refused."""
 
+import re
 import shutil
 
 import numpy as np
@@ -11,6 +12,7 @@ from support.html_page import Page
 from support.reports import QUIET, finish_run, without_model
 from tf_distilbert.errors import UserError
 from tf_distilbert.evaluation.fill_mask import fill_mask
+from tf_distilbert.evaluation.masked_lm import evaluate
 from tf_distilbert.model_files.folder import load_model
 from tf_distilbert.report.curves import Curve, Line, curves_of
 from tf_distilbert.report.examples import answer, choose_blanks
@@ -94,6 +96,20 @@ def test_size_and_quality_are_those_of_the_models(folder, page):
     assert cosine == pytest.approx(1 - last["cosine_loss"], abs=1e-3)
     # The student's layer began as the teacher's first.
     assert float(page.table("Cosine with the teacher")[1]["0"][0]) < 1
+
+
+def test_the_teacher_has_a_line_where_the_student_has_its_accuracy(folder, page):
+    teacher = load_model(folder / "teacher")
+    found = evaluate(teacher, str(folder / "text.txt"), sequence_length=32)
+    for title, wanted in (("Masked-LM accuracy", "accuracy"), ("Masked-LM loss", "loss")):
+        head, rows = page.table(f"{title}: values")
+        assert head == ["step", "training", "held out", "teacher"]
+        [shown] = {float(cells[2]) for cells in rows.values()}
+        assert shown == pytest.approx(found[wanted], rel=1e-4)
+        [picture] = [svg for svg in page.all("svg") if title in str(svg.attributes)]
+        assert re.search(r"teacher: [\d.]+ at every step\.$", picture.attributes["aria-label"])
+    [key] = [ul for ul in page.all("ul") if "mean since" in ul.text]
+    assert "teacher, on held-out text" in key.text
 
 
 def test_cosines_are_those_of_numpy(folder, page):

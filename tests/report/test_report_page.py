@@ -1,6 +1,7 @@
 """The page of a report: everyone can read it, with any browser, a keyboard, a screen reader."""
 
 import io
+import json
 import re
 from itertools import pairwise
 
@@ -166,6 +167,27 @@ def test_in_a_browser_it_looks_right(browser, path, width, dark):
     }
     assert share[page] > 0.6 and 1e-4 < share[series] < 0.1
     assert browser.requests == [path.as_uri()] * len(browser.requests)
+
+
+def test_in_a_browser_tables_fit_a_phone_or_show_that_there_is_more(browser, path, tmp_path):
+    browser.open(path, width=390, height=844)
+    wide = (
+        "JSON.stringify([...document.querySelectorAll('.scroll')]"
+        ".filter(place => place.scrollWidth > place.clientWidth)"
+        ".map(place => place.getAttribute('aria-label')))"
+    )
+    assert json.loads(browser.evaluate(wide)) == [
+        "Picture of the tasks in " + str(path.parent / "retention")
+    ]
+    # At the right of the picture, which goes on there, is a shadow; none at its left.
+    browser.evaluate("document.querySelector('.wide .scroll').scrollIntoView()")
+    pixels = matplotlib.image.imread(io.BytesIO(browser.screenshot()), format="png")[..., :3]
+    edges = browser.evaluate(
+        "(() => { const r = document.querySelector('.wide .scroll').getBoundingClientRect();"
+        " return JSON.stringify([r.left, r.right, (r.top + r.bottom) / 2]); })()"
+    )
+    left, right, middle = (int(edge) for edge in json.loads(edges))
+    assert pixels[middle, right - 2].mean() < 0.7 < 0.99 < pixels[middle, left + 1].mean()
 
 
 def test_in_a_browser_it_works_from_the_keyboard(browser, path):

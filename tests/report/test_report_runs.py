@@ -12,6 +12,7 @@ from support.reports import QUIET, SCORES, finish_run, report, without_model
 from tf_distilbert.config.file import dump_config, parse_config
 from tf_distilbert.config.finetuning import FinetuneConfig
 from tf_distilbert.config.jobs import PretrainConfig
+from tf_distilbert.finetuning.baseline import Baseline
 from tf_distilbert.finetuning.retention_table import summarise
 from tf_distilbert.model_files.folder import save_model
 from tf_distilbert.report.reporter import write_report
@@ -40,6 +41,39 @@ def test_a_run_in_progress_with_a_torn_log(folder, tmp_path):
     assert "There is no model yet" in page.root.text
     assert list(page.table("Masked-LM loss")[1]) == ["0", "2", "3"]
     assert not page.all("ol")
+
+
+def test_a_finished_run_that_goes_on_to_more_steps(folder, tmp_path):
+    copy = shutil.copytree(folder / "run", tmp_path / "run")
+    config = (copy / "config.yaml").read_text()
+    (copy / "config.yaml").write_text(config.replace("steps: 6\n", "steps: 60\n"))
+    page = report(tmp_path, copy)
+    assert page.table("What each run is")[1]["state"][0].startswith("not finished, 6 of 60 steps")
+    assert "run: The run goes on to another length." in page.root.text
+    # As long in epochs as it was in steps: who can tell? It is another length.
+    of_epochs = config.replace("  steps: 6\n", "").replace("epochs: null", "epochs: 9.0")
+    (copy / "config.yaml").write_text(of_epochs)
+    assert report(tmp_path, copy).table("What each run")[1]["state"][0].startswith("not finished")
+
+
+@pytest.mark.parametrize(
+    ("start", "said"),
+    [
+        ("runs/first/model", ", beginning with runs/first/model"),
+        ("random", ", beginning with random weights"),
+        ("teacher", ""),
+    ],
+)
+def test_where_a_student_began_is_said(folder, tmp_path, start, said):
+    copy = without_model(folder, tmp_path)
+    config = (copy / "config.yaml").read_text()
+    changed = config.replace("initialize_from: teacher", f"initialize_from: {start}")
+    changed = changed.replace("precision: float32", "precision: auto")
+    (copy / "config.yaml").write_text(changed)
+    _, rows = report(tmp_path, copy).table("What each run is")
+    assert rows["made"] == [f"distilled from {folder / 'teacher'}{said}"]
+    # As runs of an earlier version have it.
+    assert rows["precision, seed"] == ["chosen by the device, not written down, 56"]
 
 
 def test_a_run_that_has_logged_nothing(folder, tmp_path):
@@ -137,9 +171,13 @@ def test_several_runs_are_overlaid_and_compared(folder, tmp_path):
     )
     page = report(tmp_path, first, second)
     assert page.all("h1")[0].text == "Report on first, second"
-    head, rows = page.table("Settings in which the runs differ")
-    assert head == ["setting", "first", "second"]
-    assert rows == {"loss.cosine_weight": ["1.0", "0.5"]}
+    assert page.all("table")[0].all("caption")[0].text.startswith("The runs side by side")
+    head, rows = page.table("The runs side by side")
+    assert head == ["", "first", "second"]
+    assert rows["loss.cosine_weight"] == ["1.0", "0.5"] and rows["steps made"] == ["6", "6"]
+    last = read_log(first, "validation")[-1]
+    assert rows["held out: mlm_accuracy"] == [f"{last['mlm_accuracy']:.4g}", ""]
+    assert not any("train." in row for row in rows)  # in all else they are alike
     head, rows = page.table("Masked-LM loss")
     assert head == ["step", "first, training", "first, held out", "second, training"]
     assert {cells[2] for step, cells in rows.items() if int(step) in (2, 3, 4, 6)} == {"0.25"}
@@ -154,6 +192,34 @@ def test_several_runs_are_overlaid_and_compared(folder, tmp_path):
     assert not any("var(--series-3)" in style for style in strokes)
 
 
+def test_the_models_of_several_runs_are_in_one_table(folder, tmp_path):
+    """Their teacher is one; of another text, or another teacher, it would be two."""
+    for name in ("first", "second"):
+        shutil.copytree(folder / "run", tmp_path / name)
+        shutil.copytree(folder / "run-data", tmp_path / f"{name}-data")
+    page = report(tmp_path, tmp_path / "first", tmp_path / "second")
+    head, rows = page.table("Size, speed and quality")
+    assert head == ["", "first", "second", "teacher"]
+    assert rows["layers"] == ["1", "1", "2"]
+    _, of_one = report(tmp_path, tmp_path / "first").table("first: size, speed")
+    own, theirs, _ = of_one["masked-LM accuracy"]
+    assert rows["masked-LM accuracy"] == [own, own, theirs]
+    _, beside = page.table("The runs side by side")
+    assert beside["masked-LM accuracy"] == [own, own]
+    assert beside["parameters"] == rows["parameters"][:2]
+    assert all(float(cell) > 0 for cell in beside["ms for a text of 128 tokens"])
+    assert page.table("Masked-LM accuracy: values")[0][-1] == "teacher"
+    shutil.copytree(folder / "teacher", tmp_path / "other")
+    config = (tmp_path / "second" / "config.yaml").read_text()
+    (tmp_path / "second" / "config.yaml").write_text(
+        config.replace(f"teacher: {folder}/teacher", f"teacher: {tmp_path}/other")
+    )
+    page = report(tmp_path, tmp_path / "first", tmp_path / "second")
+    names = ["teacher of first", "teacher of second"]
+    assert page.table("Size, speed and quality")[0][3:] == names
+    assert page.table("Masked-LM accuracy: values")[0][-2:] == names
+
+
 def test_several_runs_go_into_the_current_folder(folder, tmp_path, monkeypatch):
     runs = [without_model(folder, tmp_path, name) for name in ("first", "second")]
     monkeypatch.chdir(tmp_path)
@@ -163,6 +229,17 @@ def test_several_runs_go_into_the_current_folder(folder, tmp_path, monkeypatch):
 def test_runs_of_one_name_are_told_apart(tmp_path):
     folders = [tmp_path / name for name in ("a/run", "b/run", "c")]
     assert name_runs(folders) == ["a/run", "b/run", "c"]
+
+
+def test_a_share_of_nothing_is_explained_in_its_place(folder, tmp_path):
+    copy = without_model(folder, tmp_path)
+    scores = {"teacher": {"cola": [0.02]}, "student": {"cola": [-0.157]}}
+    summary = summarise(scores, {}, {"cola": Baseline(0.0, 0.06)})
+    (copy / "retention.json").write_text(json.dumps(summary))
+    page = report(tmp_path, copy)
+    assert page.table("Share of the score")[1] == {"student": ["-", "-"]}
+    assert "not clearly above that of one same answer for all examples (cola 0.0)" in page.root.text
+    assert "785" not in page.root.text
 
 
 def test_an_ablation_is_shown_whole(folder, tmp_path):

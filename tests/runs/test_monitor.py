@@ -105,7 +105,7 @@ def test_lines_come_after_ten_steps_then_with_each_report(tmp_path, monkeypatch)
         "step 10/400  loss 1.5000  9 tokens/s  13 min left",
         "step 100/400  loss 1.5000  9 tokens/s  10 min left",
         "step 200/400  loss 1.5000  9 tokens/s  7 min left",
-        "step 300/400  loss 1.5000  9 tokens/s  4 min left",
+        "step 300/400  loss 1.5000  9 tokens/s  3 min left",
         "step 400/400  loss 1.5000  9 tokens/s",
     ]
     assert [report["step"] for report in read_log(tmp_path, "train")] == [100, 200, 300, 400]

@@ -26,10 +26,11 @@ def lines(folder):
 
 def scalars(folder):
     found = Counter()
-    for path in (folder / "tensorboard").glob("*tfevents*"):
+    for path in (folder / "tensorboard").glob("*/*tfevents*"):
+        kind = path.parent.name
         for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
             event = Event.FromString(record)
-            found.update((event.step, value.tag) for value in event.summary.value)
+            found.update((event.step, f"{kind}/{value.tag}") for value in event.summary.value)
     return found
 
 

@@ -1,4 +1,4 @@
-"""TensorBoard: the log's scalars under the log's names; histograms and a profile when asked for."""
+"""TensorBoard: the log's figures, a chart a name; histograms and a profile when asked for."""
 
 import importlib.util
 import json
@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from rich.console import Console
+from tensorboard.backend.event_processing.event_multiplexer import EventMultiplexer
 
 from support import tiny
 from tf_distilbert.config.file import parse_config
@@ -42,20 +43,36 @@ def asked(folder):
     return run(folder, "asked", histogram_every=4, profile_steps=[3, 4])
 
 
+def boards(run):
+    """The runs that TensorBoard finds in a folder, as it reads them itself."""
+    found = EventMultiplexer().AddRunsFromDirectory(str(run))
+    found.Reload()
+    return {name: found.GetAccumulator(name) for name in found.Runs()}
+
+
 def summaries(run):
-    """(step, tag) to what TensorBoard reads there."""
+    """(step, run's name/tag) to plugin and value."""
     found = {}
-    for path in sorted((run / "tensorboard").glob("*.v2")):
-        for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
-            event = tf.compat.v1.Event.FromString(record)
-            for value in event.summary.value:
-                plugin = value.metadata.plugin_data.plugin_name
-                found[event.step, value.tag] = plugin, tf.make_ndarray(value.tensor)
+    for name, board in boards(run / "tensorboard").items():
+        for tag in board.Tags()["tensors"]:
+            plugin = board.SummaryMetadata(tag).plugin_data.plugin_name
+            for event in board.Tensors(tag):
+                found[event.step, f"{name}/{tag}"] = plugin, tf.make_ndarray(event.tensor_proto)
     return found
 
 
 def profiles(run):
     return sorted((run / "tensorboard" / "plugins").glob("profile/*/*.xplane.pb"))
+
+
+def test_training_and_held_out_figures_of_one_name_are_in_one_chart(asked):
+    """A chart has the runs that have its tag."""
+    found = boards(asked)
+    assert found.keys() == {"tensorboard/train", "tensorboard/validation"}
+    train, held_out = (
+        set(found[f"tensorboard/{kind}"].Tags()["tensors"]) for kind in ("train", "validation")
+    )
+    assert held_out <= train and {"loss", "mlm_accuracy", "teacher_agreement"} <= held_out
 
 
 def test_every_figure_of_the_log_is_a_scalar_of_its_name(asked):
@@ -80,9 +97,9 @@ def test_histograms_are_of_the_weights_that_are_trained(asked):
     assert {step for step, _ in histograms} == {0, 4, 6}
     student = load_model(asked / "model")
     weights = {v.path.partition("/")[2]: v.numpy() for v in student.trainable_variables}
-    assert {tag for _, tag in histograms} == {f"weights/{name}" for name in weights}
+    assert {tag for _, tag in histograms} == {f"train/weights/{name}" for name in weights}
     for name, weight in weights.items():
-        buckets = histograms[6, f"weights/{name}"]  # left, right, count
+        buckets = histograms[6, f"train/weights/{name}"]  # left, right, count
         assert buckets[:, 2].sum() == weight.size
         assert buckets[:, 0].min() == pytest.approx(weight.min(), abs=1e-6)
         assert buckets[:, 1].max() == pytest.approx(weight.max(), abs=1e-6)
@@ -111,8 +128,8 @@ def test_a_resumed_run_writes_each_histogram_once(folder, asked):
         (asked / name).rmdir()
     distill(parse_config(DistillConfig, values), Console(quiet=True))
     tags = [
-        (event.step, value.tag)
-        for path in (asked / "tensorboard").glob("*.v2")
+        (event.step, f"{path.parent.name}/{value.tag}")
+        for path in (asked / "tensorboard").glob("*/*.v2")
         for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator()
         for event in [tf.compat.v1.Event.FromString(record)]
         for value in event.summary.value
@@ -204,5 +221,5 @@ def test_on_jax_it_is_the_same(folder):
     )
     assert done.returncode == 0, done.stderr
     found = summaries(folder / "jax")
-    assert {step for step, tag in found if tag.startswith("weights/")} == {0, 3}
+    assert {step for step, tag in found if tag.startswith("train/weights/")} == {0, 3}
     assert len(profiles(folder / "jax")) == 1

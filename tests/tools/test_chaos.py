@@ -46,7 +46,7 @@ def harm_log(run):
 
 
 def harm_events(run):
-    (path,) = (run / "tensorboard").iterdir()
+    (path,) = (run / "tensorboard" / "validation").iterdir()
     shutil.copy(path, path.with_name(path.name + ".again"))
 
 

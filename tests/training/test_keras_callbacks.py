@@ -66,6 +66,10 @@ def test_those_that_look_on(tmp_path, capsys):
     for names in (history, seen[0]):
         assert not HIDDEN & set(names) and {"loss", "mlm_loss", "tokens_per_second"} <= set(names)
     assert not any(name in shown for name in HIDDEN) and f"{history['loss'][0]:.4f}" in shown
+    for name in ("gradient_norm", "padding_share", "skipped_updates"):  # not on the bar alone
+        assert name in history and name not in shown
+    for name in ("mlm_loss", "val_mlm_accuracy", "teacher_agreement", "tokens_per_second"):
+        assert f" {name}: " in shown
     with open(tmp_path / "log.csv") as file:
         rows = list(csv.DictReader(file))
     assert [float(row["val_loss"]) for row in rows] == history["val_loss"]
@@ -209,3 +213,17 @@ def test_terminate_on_nan_sees_an_update_that_was_skipped(steps, at_once):
 def test_a_distiller_is_not_saved_by_the_function(tmp_path):
     with pytest.raises(UserError, match=r"a Distiller cannot be saved .*use Distiller\.save, or "):
         keras.saving.save_model(trainer_of("sgd"), tmp_path / "x.keras")
+
+
+def test_the_bar_shows_skipped_updates_once_there_are_some(capsys):
+    trainer = trainer_of(AdamW(1e-2))
+    fit(trainer, epochs=1, data=batches(0, 1, spoilt=(1,)), verbose=2, validation_data=None)
+    assert " skipped_updates: 1.0" in capsys.readouterr().out
+
+
+def test_a_bar_of_ones_own_shows_all_and_none_shows_nothing(capsys):
+    trainer = trainer_of(AdamW(1e-2))
+    fit(trainer, callbacks.ProgbarLogger(), epochs=1, verbose=2)
+    assert capsys.readouterr().out.count(" gradient_norm: ") == 1
+    fit(trainer, epochs=1, verbose=0)
+    assert not capsys.readouterr().out

@@ -18,6 +18,7 @@ from rich.table import Table
 from tf_distilbert.benchmark.flops import PRECISIONS, measure_matrix_peak
 from tf_distilbert.benchmark.timing import Measurement, measure
 from tf_distilbert.benchmark.worker import Competitor, system_bytes, system_table
+from tf_distilbert.console.lines import say
 from tf_distilbert.errors import UserError, explain_write_errors
 from tf_distilbert.training.runtime import usable_cores
 
@@ -116,11 +117,11 @@ class Benchmark:
             table.add_row(*row)
         console.print(table)
         for note in notes:
-            console.print(note, soft_wrap=True)
+            say(console, note)
         failures = {e["name"]: f"failed: {e['failure']}" for e in entries if e["failure"]}
         reasons = {name: f"not measured: {reason}" for name, reason in self._missing.items()}
         for name, reason in (failures | reasons).items():
-            console.print(f"{name}: {reason}", markup=False, soft_wrap=True)
+            say(console, f"{name}: {reason}")
         if not finished:
             raise UserError(f"{nobody}; the reasons are above")
         return result

@@ -137,6 +137,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         sequence_length=options.sequence_length or 128,
         batch_size=options.batch_size,
         seed=options.seed or 0,
+        progress=True,
     )
     for name, value in metrics.items():
         print(f"{name:20} {value:,}" if isinstance(value, int) else f"{name:20} {value:.6f}")
@@ -162,6 +163,7 @@ def _evaluate_task(options: argparse.Namespace) -> None:
         split=options.split,
         predictions=options.predictions,
         batch_size=options.batch_size,
+        progress=True,
         **asdict(settings),
     )
     _print_scores(scores)

@@ -22,10 +22,12 @@ class AnswerTable:
     Attributes:
         caption: what its rows are about.
         rows: for each its name, the teacher's and the student's cell.
+        is_ranked: whether the rows' names are places, 1, 2, ..., which need little room.
     """
 
     caption: str
     rows: tuple[tuple[str, ...], ...]
+    is_ranked: bool = False
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,8 @@ def _words(mask: str, teacher: Answer, student: Answer) -> Answers:
             (str(place), _with_share(*one), _with_share(*other))
             for place, (one, other) in enumerate(zip(theirs, own, strict=False), start=1)
         )
-        tables.append(AnswerTable(f"{mask} {number}" if len(blanks) > 1 else mask, rows))
+        caption = f"{mask} {number}" if len(blanks) > 1 else mask
+        tables.append(AnswerTable(caption, rows, is_ranked=True))
     same = sum(theirs[0][0] == own[0][0] for theirs, own in blanks)
     return Answers(f"The same first word at {same} of {len(blanks)} masks.", tuple(tables))
 

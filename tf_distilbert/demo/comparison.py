@@ -103,7 +103,7 @@ def comparison_html(comparison: Comparison) -> str:
     seconds = comparison.seconds
     milliseconds = (f"{1000 * value:.2f}" for value in seconds)
     ways = ("one graph" if is_one else "steps" for is_one in comparison.is_one_graph)
-    latency = AnswerTable("Latency", (("milliseconds", *milliseconds), ("runs as", *ways)))
+    latency = AnswerTable("Latency", (("ms", *milliseconds), ("runs as", *ways)))
     calls = f"{comparison.calls} calls" if comparison.calls > 1 else "one call"
     return "\n".join(
         (
@@ -129,4 +129,5 @@ def _table(table: AnswerTable) -> str:
     )
     head = '<td></td><th scope="col">Teacher</th><th scope="col">Student</th>'
     caption = f"<caption>{escape(table.caption)}</caption>"
-    return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+    kind = ' class="ranked"' if table.is_ranked else ""
+    return f"<table{kind}>{caption}<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"

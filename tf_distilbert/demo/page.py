@@ -27,6 +27,11 @@ _CSS = """
 #answers table { margin: 1rem 0; width: 100%; table-layout: fixed; }
 #answers caption { text-align: left; font-weight: 600; padding: 0.25rem 0; }
 #answers th, #answers td { overflow-wrap: anywhere; }
+#answers .ranked thead td { width: 3rem; }
+@media (max-width: 40rem) {
+  #answers th, #answers td { padding-left: 0.375rem; padding-right: 0.375rem; }
+  #answers .ranked thead td { width: 1.75rem; }
+}
 """
 
 # A screen reader says what appears there.

@@ -7,15 +7,19 @@ from pathlib import Path
 
 import keras
 import tensorflow as tf
+from rich.console import Console
 
+from tf_distilbert.console.time_left import TimeLeft
 from tf_distilbert.data.masking import TokenMasker
 from tf_distilbert.data.pipeline import evaluation_dataset
 from tf_distilbert.data.prepare import prepare
+from tf_distilbert.data.records import Records
 from tf_distilbert.distillation.distiller import Distiller
 from tf_distilbert.distillation.pretrainer import MaskedLMPretrainer
 from tf_distilbert.errors import UserError
 from tf_distilbert.model_files.keras_nlp_models import as_model
 from tf_distilbert.models.masked_language_model import MaskedLanguageModel
+from tf_distilbert.tokenization.tokenizer import Tokenizer
 from tf_distilbert.training.trainer import MaskedMeanTrainer
 
 
@@ -27,6 +31,7 @@ def evaluate(
     sequence_length: int = 128,
     batch_size: int = 32,
     seed: int = 0,
+    progress: bool = False,
 ) -> dict[str, float]:
     """Measure masked-word prediction on held-out text: 15 % masked, 80/10/10, uniformly chosen.
 
@@ -39,6 +44,7 @@ def evaluate(
         sequence_length: tokens in a sequence, at most the models' positions.
         batch_size: sequences at a time; has no influence on the metrics.
         seed: of the masks.
+        progress: whether to show on stderr how long it takes.
 
     Returns:
         ``loss`` (nats a masked token), ``perplexity``, ``accuracy`` (top-1); ``predictions``,
@@ -58,14 +64,10 @@ def evaluate(
         raise UserError(f"batch_size is {batch_size}; give 1 or more")
     if teacher is not None:
         _compare(model, teacher)  # refuses two that do not fit, before any text is read
+    console = Console(stderr=True) if progress else None
     with tempfile.TemporaryDirectory() as folder:
-        records = prepare(
-            text,
-            model.tokenizer,
-            Path(folder) / "records",
-            sequence_length=sequence_length,
-            progress=False,
-        )
+        with TimeLeft(console, "reading the text"):
+            records = _prepare(text, model.tokenizer, Path(folder) / "records", sequence_length)
         masker = TokenMasker.for_records(records, seed=seed)
         batches = evaluation_dataset(records, masker, min(batch_size, len(records)))
         predictions = sum(float(weights.numpy().sum()) for _, _, weights in batches)
@@ -74,17 +76,31 @@ def evaluate(
             "sequences": len(records),
             "invalid_lines": records.manifest["num_invalid_lines"],
         }
-        return measure(model, teacher, batches) | counts
+        return measure(model, teacher, batches, console) | counts
+
+
+def _prepare(
+    text: str | Sequence[str], tokenizer: Tokenizer, folder: Path, sequence_length: int
+) -> Records:
+    try:
+        return prepare(text, tokenizer, folder, sequence_length=sequence_length, progress=False)
+    except UserError as error:
+        # Nobody has to remove a folder that is gone by then.
+        raise UserError(str(error).replace(f", and remove {folder}", "")) from None
 
 
 def measure(
-    model: MaskedLanguageModel, teacher: MaskedLanguageModel | None, batches: tf.data.Dataset
+    model: MaskedLanguageModel,
+    teacher: MaskedLanguageModel | None,
+    batches: tf.data.Dataset,
+    console: Console | None = None,
 ) -> dict[str, float]:
     """Measure a model on masked batches, beside its teacher if there is one.
 
     Args:
         model, teacher: with one vocabulary.
         batches: see `evaluation_dataset`.
+        console: where progress is shown; None: nowhere.
 
     Returns:
         What `evaluate` gives, but for the counts.
@@ -92,10 +108,15 @@ def measure(
     Raises:
         UserError: vocabularies that differ.
     """
-    if teacher is None:
-        return _own_metrics(_run(MaskedLMPretrainer(model), batches))
-    metrics = _run(_compare(model, teacher), batches)
-    own, theirs = _own_metrics(metrics), _own_metrics(_run(MaskedLMPretrainer(teacher), batches))
+    trainers: list[MaskedMeanTrainer] = [MaskedLMPretrainer(model)]
+    if teacher is not None:
+        trainers = [_compare(model, teacher), MaskedLMPretrainer(teacher)]
+    number = int(batches.cardinality()) * len(trainers)
+    with TimeLeft(console, "evaluating", number) as progress:
+        metrics, *of_teacher = (_run(trainer, batches, progress) for trainer in trainers)
+    if not of_teacher:
+        return _own_metrics(metrics)
+    own, theirs = _own_metrics(metrics), _own_metrics(of_teacher[0])
     comparison = {
         "kl_divergence": max(metrics["distillation_loss"], 0.0),  # rounding can make it -1e-9
         "agreement": metrics["teacher_agreement"],
@@ -120,9 +141,9 @@ def _compare(model: keras.Model, teacher: keras.Model) -> Distiller:
     )
 
 
-def _run(trainer: MaskedMeanTrainer, batches: object) -> dict[str, float]:
+def _run(trainer: MaskedMeanTrainer, batches: object, progress: TimeLeft) -> dict[str, float]:
     trainer.compile(keras.optimizers.SGD())  # never used; SGD has no state to allocate
-    return trainer.evaluate(batches, verbose=0, return_dict=True)
+    return trainer.evaluate(batches, verbose=0, return_dict=True, callbacks=[progress.callback()])
 
 
 def _own_metrics(metrics: dict[str, float]) -> dict[str, float]:

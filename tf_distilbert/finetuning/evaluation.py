@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+from rich.console import Console
 
 from tf_distilbert.backend import step
+from tf_distilbert.console.time_left import TimeLeft
 from tf_distilbert.errors import NotFiniteError, UserError, explain_write_errors
 from tf_distilbert.finetuning.answers import Answer, best_answers, write_n_best
 from tf_distilbert.finetuning.encoding import EncodedSplit, encode_split
@@ -19,8 +21,8 @@ from tf_distilbert.finetuning.rows import IGNORED, TaskBatches
 from tf_distilbert.finetuning.splits import read_split
 from tf_distilbert.finetuning.start_model import MODEL_OF_KIND, has_head
 from tf_distilbert.finetuning.submissions import submission_name, write_predictions
-from tf_distilbert.finetuning.tasks import find_task
-from tf_distilbert.model_files.folder import load_task_model
+from tf_distilbert.finetuning.tasks import Task, find_task
+from tf_distilbert.model_files.folder import load_task_model, written_task
 from tf_distilbert.model_files.provenance import read_provenance
 from tf_distilbert.serving.question_answering import STRIDE
 
@@ -52,6 +54,7 @@ def predict_split(
     split: EncodedSplit,
     batch_size: int = 64,
     null_threshold: float = 0.0,
+    console: Console | None = None,
 ) -> Predictions:
     """Predict all examples of a split, those of like length together.
 
@@ -60,15 +63,24 @@ def predict_split(
         split: encoded for the model.
         batch_size: rows at a time; has no influence on the predictions but rounding.
         null_threshold: of SQuAD 2.0; see `best_answers`.
+        console: where progress is shown; None: nowhere.
 
     Raises:
         NotFiniteError: an output is infinite or no number.
     """
     batches = TaskBatches(split.rows, batch_size, seed=None)
-    logits = batches.predict(lambda inputs: forward(_of_model(inputs)))
-    kind = split.task.kind
+    task, kind = split.task.name, split.task.kind
+    with TimeLeft(console, f"evaluating {task}", batches.steps_per_epoch) as progress:
+
+        def predict(inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+            found = np.asarray(forward(_of_model(inputs)))
+            progress.advance()
+            return found
+
+        logits = batches.predict(predict)
     if kind == "question_answering":
-        return _answers(split, logits, null_threshold)
+        with TimeLeft(console, f"choosing the answers of {task}"):
+            return _answers(split, logits, null_threshold)
     if not all(np.isfinite(row).all() for row in logits):
         raise NotFiniteError(
             f"{split.task.name}: the model's logits are not finite; train with a lower learning "
@@ -126,6 +138,7 @@ def evaluate_task(
     doc_stride: int | None = None,
     batch_size: int = 64,
     null_threshold: float = 0.0,
+    progress: bool = False,
 ) -> dict[str, dict[str, float]]:
     """Score a fine-tuned model on the labelled splits of its task, and write what it predicts.
 
@@ -142,6 +155,7 @@ def evaluate_task(
         batch_size: rows at a time.
         null_threshold: of SQuAD 2.0; see `best_answers`. The ``best_`` thresholds are searched
             among the answers that it leaves; 1e9 leaves all.
+        progress: whether to show on stderr how long it takes.
 
     Returns:
         For each split its metrics and ``score``, the mean of the main ones; nothing of a split
@@ -157,6 +171,7 @@ def evaluate_task(
     max_length = max_length or before.get("max_length")
     doc_stride = doc_stride or before.get("doc_stride", STRIDE)
     found = find_task(task, columns=columns)
+    _check_fine_tuned(model, found, data)
     loaded = load_task_model(model, MODEL_OF_KIND[found.kind])
     labels = getattr(loaded, "labels", ())
     if found.kind in ("classification", "token_classification"):
@@ -175,16 +190,14 @@ def evaluate_task(
         with explain_write_errors(Path(predictions)):
             Path(predictions).mkdir(parents=True, exist_ok=True)
     forward, scores = step.forward_pass(loaded), {}
+    console = Console(stderr=True) if progress else None
     for name in (split,) if split else found.validation_splits or found.test_splits:
-        examples = read_split(found, data, name, warn=partial(print, file=sys.stderr))
-        encoded = encode_split(
-            found,
-            examples,
-            loaded,
-            max_length=max_length,
-            stride=doc_stride,
-        )
-        predicted = predict_split(forward, encoded, batch_size, null_threshold)
+        with TimeLeft(console, f"reading {found.name}"):
+            examples = read_split(found, data, name, warn=partial(print, file=sys.stderr))
+            encoded = encode_split(
+                found, examples, loaded, max_length=max_length, stride=doc_stride
+            )
+        predicted = predict_split(forward, encoded, batch_size, null_threshold, console)
         if predictions is not None:
             path = Path(predictions) / submission_name(found, name)
             write_predictions(
@@ -196,6 +209,25 @@ def evaluate_task(
             own = predicted.scores()
             scores[name] = {"score": found.main_score(own), **own}
     return scores
+
+
+_WITHOUT_TASK = {
+    "masked_lm": "is a masked language model that was not fine-tuned",
+    "encoder": "is an encoder that was not fine-tuned",
+}
+
+
+def _check_fine_tuned(model: str | Path, task: Task, data: str | Path) -> None:
+    """See that a model has learnt a task of this kind, and say else how it can."""
+    written, wanted = written_task(model), MODEL_OF_KIND[task.kind]
+    if written in (None, wanted):  # one that does not say is loaded, and may have the head
+        return
+    what = _WITHOUT_TASK.get(written, f"was fine-tuned for {written}, not for {wanted}")
+    learnt = task.model_of or task.name
+    raise UserError(
+        f"{model}: {what}; `tf-distilbert finetune --task {learnt} --model {model} --data {data} "
+        "--output DIR` makes a model of the task from it, in DIR/model"
+    )
 
 
 def _settings_of_the_fine_tuning(model: str | Path, task: str) -> dict[str, Any]:

@@ -77,26 +77,47 @@ def find_folder(task: Task, data: Path) -> Path:
         UserError: ``data`` is no folder.
     """
     if not data.is_dir():
-        raise UserError(f"{data}: no such folder; name the folder of the data of {task.name}")
+        raise UserError(
+            f"{data}: no such folder; name the folder of the data of {task.name}"
+            f"{_where_to_get(task)}"
+        )
     below = [data / name for name in task.folders if (data / name).is_dir()]
     return below[0] if below else data
 
 
-def find_file(folder: Path, names: Sequence[str]) -> Path:
+def find_file(task: Task, folder: Path, names: Sequence[str]) -> Path:
     """Give the file of a folder that has one of the names, packed or not.
 
     Args:
-        folder: to look in.
+        task: whose file it is.
+        folder: to look in; see `find_folder`.
         names: in the order in which they are preferred.
 
     Raises:
-        UserError: there is none; the message lists what there is.
+        UserError: there is none; the message lists what there is, and where one gets the data.
     """
     for name in names:
         for ending in ("", *PACKED):
             if (path := folder / f"{name}{ending}").is_file():
                 return path
-    raise UserError(f"{folder}: has no {' or '.join(names)}; there {_listing(folder)}")
+    file = " or ".join(names)
+    wanted = f"no {file}"
+    if folder.name not in task.folders:  # it may be the one above, too
+        wanted = f"neither {file} nor a folder {' or '.join(f'{n}/' for n in task.folders)}"
+    raise UserError(f"{folder}: has {wanted}; there {_listing(folder)}{_where_to_get(task)}")
+
+
+_SOURCES = {
+    "glue": "GLUE is at https://gluebenchmark.com/tasks",
+    "squad": "SQuAD is at https://rajpurkar.github.io/SQuAD-explorer",
+    "imdb": "it is at https://ai.stanford.edu/~amaas/data/sentiment",
+}
+
+
+def _where_to_get(task: Task) -> str:
+    if task.layout not in _SOURCES:
+        return ""
+    return f"; {_SOURCES[task.layout]}, and --data tfds downloads it"
 
 
 def find_only_file(folder: Path, stems: Sequence[str], endings: Sequence[str]) -> Path:

@@ -12,6 +12,8 @@ from rich.console import Console
 from tf_distilbert.atomic_writes import write_atomically
 from tf_distilbert.backend import step
 from tf_distilbert.config.finetuning import FinetuneConfig
+from tf_distilbert.console.lines import say
+from tf_distilbert.console.time_left import TimeLeft
 from tf_distilbert.errors import UserError
 from tf_distilbert.finetuning.batches import task_batches
 from tf_distilbert.finetuning.encoding import EncodedSplit, encode_split
@@ -26,11 +28,13 @@ from tf_distilbert.runs.directory import SCORES_FILE
 from tf_distilbert.runs.job import Job
 from tf_distilbert.runs.loop import train_to_the_end
 from tf_distilbert.training import runtime
-from tf_distilbert.training.strategy import explain_lost_workers, is_chief
+from tf_distilbert.training.strategy import is_chief
 
 
 @runtime.kept_precision()
-def finetune(config: FinetuneConfig, console: Console | None = None) -> dict[str, dict[str, float]]:
+def finetune(
+    config: FinetuneConfig, console: Console | None = None, *, model_stays: bool = True
+) -> dict[str, dict[str, float]]:
     """Fine-tune a model on a task, with a teacher or without, and measure it.
 
     The run directory gets what `distill` writes (resolved configuration, log, checkpoints, model),
@@ -39,6 +43,7 @@ def finetune(config: FinetuneConfig, console: Console | None = None) -> dict[str
     Args:
         config: everything; see `FinetuneConfig`.
         console: where progress is shown, by default stderr.
+        model_stays: whether the model's folder is kept, and is to be named.
 
     Returns:
         For each validation split of the task its metrics, and ``score``, the mean of the main ones.
@@ -51,21 +56,23 @@ def finetune(config: FinetuneConfig, console: Console | None = None) -> dict[str
     task = find_task(config.task, columns=asdict(config.columns))
     task = with_labels(task, config.data)
     job = Job.open(config, console)
-    with explain_lost_workers(job.strategy):
-        examples = _read(config, task, _warn(job.console))
+    with job.at_work():
+        with TimeLeft(job.console, f"reading {task.name}"):
+            examples = _read(config, task, partial(say, job.console))
         with job.strategy.scope():
             teacher = load_teacher(config.teacher, task.kind) if config.teacher else None
             model = start_model(config.model, task.kind, task.labels, config.head_dropout)
             trainer = TaskTrainer(model, teacher, **job.trainer_arguments, **asdict(config.loss))
-        splits = job.load(lambda _: _encode(config, task, examples, model, teacher))
+        with TimeLeft(job.console, f"tokenizing {task.name}"):
+            splits = job.load(lambda _: _encode(config, task, examples, model, teacher))
         teacher = None  # the trainer may hold it in fewer bytes
         held_out = [name for name in splits if name != "train"]
         batches = task_batches(trainer, splits["train"], splits[held_out[0]], config.train)
         train_to_the_end(trainer, batches, job)
-        job.finish(model, "finetune")
+        job.finish(model, "finetune", stays=model_stays)
         forward = step.forward_pass(model)
         scores = {
-            name: _measure(forward, splits[name], config.train.validation_batch_size)
+            name: _measure(forward, splits[name], config.train.validation_batch_size, job.console)
             for name in held_out
         }
         if is_chief(job.strategy):
@@ -74,8 +81,10 @@ def finetune(config: FinetuneConfig, console: Console | None = None) -> dict[str
         return scores
 
 
-def _measure(forward: Callable[..., Any], split: EncodedSplit, batch_size: int) -> dict[str, float]:
-    scores = predict_split(forward, split, batch_size).scores()
+def _measure(
+    forward: Callable[..., Any], split: EncodedSplit, batch_size: int, console: Console
+) -> dict[str, float]:
+    scores = predict_split(forward, split, batch_size, console=console).scores()
     return {"score": split.task.main_score(scores), **scores}
 
 
@@ -112,7 +121,3 @@ def _encode(
         encode_split, teacher=teacher, max_length=config.max_length, stride=config.doc_stride
     )
     return {name: encode(task, found, model) for name, found in examples.items()}
-
-
-def _warn(console: Console) -> Callable[[str], None]:
-    return partial(console.print, markup=False, soft_wrap=True)

@@ -36,7 +36,7 @@ def read_glue(
         UserError: the file or a column is missing, a row is broken, a label is none of the task's.
     """
     name = split.replace("validation", "dev") + ".tsv"
-    path = find_file(folder, _DIAGNOSTIC if task.name == "ax" else (name,))
+    path = find_file(task, folder, _DIAGNOSTIC if task.name == "ax" else (name,))
     broken: list[int] | None = [] if task.name == "qqp" else None
     headless = task.headless if split not in task.test_splits else ()
     table = read_tsv(path, headless or None, broken)
@@ -93,7 +93,7 @@ def read_imdb(task: Task, folder: Path, split: str) -> list[TextExample]:
     """
     if (folder / split).is_dir():
         return _read_folders(folder / split)
-    table = read_table(find_file(folder, (f"{split}.tsv", f"imdb_{split}.tsv")))
+    table = read_table(find_file(task, folder, (f"{split}.tsv", f"imdb_{split}.tsv")))
     table.require((*task.texts, task.label))
     numbers = label_numbers(task)
     examples = []

@@ -13,7 +13,9 @@ from rich.console import Console
 from tf_distilbert.atomic_writes import write_atomically
 from tf_distilbert.config.finetuning import FinetuneConfig
 from tf_distilbert.config.jobs import DistillConfig
+from tf_distilbert.console.lines import say
 from tf_distilbert.errors import NotFiniteError, UserError, explain_write_errors
+from tf_distilbert.finetuning.baseline import Baseline, baseline_of, mean_baseline
 from tf_distilbert.finetuning.files import find_folder
 from tf_distilbert.finetuning.model_facts import held_out_metrics, measure_models
 from tf_distilbert.finetuning.retention_table import (
@@ -22,9 +24,9 @@ from tf_distilbert.finetuning.retention_table import (
     draw_retention,
     summarise,
 )
-from tf_distilbert.finetuning.splits import TFDS, read_split
+from tf_distilbert.finetuning.splits import TFDS, read_split, with_labels
 from tf_distilbert.finetuning.tasks import Task, find_task
-from tf_distilbert.finetuning.trials import WHOLE, Trial, distil_variants
+from tf_distilbert.finetuning.trials import WHOLE, Trial, TrialCount, distil_variants
 from tf_distilbert.model_files.folder import weights_digest, written_task
 
 
@@ -82,27 +84,43 @@ class RetentionPlan:
         for name, path in self.models.items():
             self._check_weights(name, path)
         found: dict[str, dict[str, list[float]]] = {name: {} for name in self.models}
+        searches = len(self.learning_rates) if len(self.learning_rates) > 1 else 0
+        total = len(self.tasks) * len(self.models) * (searches + self.seeds)
+        count = TrialCount(console, total)
         # Task by task: what is known of one can be compared early.
         for task, model in product(self.tasks, self.models):
-            rate = self._best_rate(model, task, console)
+            rate = self._best_rate(model, task, count)
             trials = [self._trial(model, task, rate, seed) for seed in self._seeds]
-            found[model][find_task(task).name] = [trial.score(console) for trial in trials]
+            found[model][find_task(task).name] = [count.score(trial) for trial in trials]
+        return found
+
+    def baselines(self) -> dict[str, Baseline]:
+        """Give for each task what is scored without any model; see `Baseline`.
+
+        Raises:
+            UserError: as `check`.
+        """
+        found = {}
+        for name, place in self._places.items():
+            task = with_labels(find_task(name), place)
+            splits = (read_split(task, place, s, lambda _: None) for s in task.validation_splits)
+            found[name] = mean_baseline([baseline_of(task, split) for split in splits])
         return found
 
     @property
     def _seeds(self) -> range:
         return range(1, self.seeds + 1)
 
-    def _best_rate(self, model: str, task: str, console: Console) -> float:
+    def _best_rate(self, model: str, task: str, count: TrialCount) -> float:
         if len(self.learning_rates) == 1:
             return self.learning_rates[0]
         scores = {}
         for rate in self.learning_rates:
             try:
                 trial = self._trial(model, task, rate, 1, validation_share=0.1)
-                scores[rate] = trial.score(console)
+                scores[rate] = count.score(trial)
             except NotFiniteError as error:
-                console.print(f"{model}, {task}, {rate:g}: {error}", markup=False, soft_wrap=True)
+                say(count.console, f"{model}, {task}, {rate:g}: {error}")
         if not scores:
             raise UserError(f"{model}, {task}: no learning rate keeps finite; give lower ones")
         return max(scores, key=lambda rate: scores[rate])
@@ -208,11 +226,12 @@ def retention(
         variants = distil_variants(ablation, output / "students", console)
         models |= {name: str(folder) for name, folder in variants.items()}
     scores = replace(plan, models=models).scores(console)
+    say(console, "measuring size and speed")
     facts = {
         name: {**measured, "held_out": held_out_metrics(models[name])}
         for name, measured in measure_models(models).items()
     }
-    summary = summarise(scores, facts)
+    summary = summarise(scores, facts, plan.baselines())
     write_atomically(output / "retention.json", (json.dumps(summary, indent=2) + "\n").encode())
     text = as_markdown(summary, differences_to=WHOLE if ablation else None)
     write_atomically(output / "retention.md", text.encode())

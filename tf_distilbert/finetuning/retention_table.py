@@ -6,48 +6,103 @@ from statistics import fmean, median
 from typing import TYPE_CHECKING, Any
 
 from tf_distilbert.errors import UserError
+from tf_distilbert.finetuning.baseline import Baseline
 
 Scores = Mapping[str, Mapping[str, Sequence[float]]]
 
 
-def summarise(scores: Scores, facts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+NO_SHARE = "-"
+"""Stands where a share would say nothing; see `footnote`."""
+
+_NOTHING = Baseline(0.0, 0.0)
+
+
+def summarise(
+    scores: Scores,
+    facts: Mapping[str, Mapping[str, Any]],
+    baselines: Mapping[str, Baseline] | None = None,
+) -> dict[str, Any]:
     """Compute medians, macro scores and retentions.
 
     Args:
         scores: model to task to the score of each seed; the teacher first.
         facts: model to ``parameters`` and ``milliseconds``, see `measure_models`, and ``held_out``,
             see `held_out_metrics`.
+        baselines: task to what is scored without any model; by default 0.
 
     Returns:
         ``models``: for each its ``tasks`` (``median``, ``lowest``, ``highest``, ``scores``,
-        ``retention``: the median by the teacher's; None where the teacher's is not above 0), the
-        ``macro_score`` (mean of the medians), its ``retention`` and the facts. Scores are in
+        ``retention``: the median by the teacher's; None where the teacher's is not clearly above
+        the baseline), the ``macro_score`` (mean of the medians), its ``retention`` (the same, of
+        the tasks that have one) and the facts; ``baselines``, those that were given. Scores are in
         percent.
     """
+    known = baselines or {}
     teacher = next(iter(scores))
     medians = {
         model: {task: 100 * median(found) for task, found in tasks.items()}
         for model, tasks in scores.items()
     }
-    macro = {model: fmean(of_tasks.values()) for model, of_tasks in medians.items()}
+    counted = [
+        task
+        for task, found in medians[teacher].items()
+        if known.get(task, _NOTHING).is_passed_by(found / 100)
+    ]
+    of_counted = {
+        m: fmean(found[t] for t in counted) if counted else 0.0 for m, found in medians.items()
+    }
     models = {}
     for model, tasks in scores.items():
         models[model] = {
             **facts.get(model, {}),
-            "macro_score": macro[model],
-            "retention": _share(macro[model], macro[teacher]),
+            "macro_score": fmean(medians[model].values()),
+            "retention": of_counted[model] / of_counted[teacher] if counted else None,
             "tasks": {
                 task: {
                     "median": medians[model][task],
                     "lowest": 100 * min(found),
                     "highest": 100 * max(found),
                     "scores": [100 * score for score in found],
-                    "retention": _share(medians[model][task], medians[teacher][task]),
+                    "retention": (
+                        medians[model][task] / medians[teacher][task] if task in counted else None
+                    ),
                 }
                 for task, found in tasks.items()
             },
         }
-    return {"teacher": teacher, "models": models}
+    summary = {"teacher": teacher, "models": models}
+    if known:
+        summary["baselines"] = {task: 100 * known[task].score for task in known}
+    return summary
+
+
+def footnote(summary: Mapping[str, Any]) -> str | None:
+    """Say what `NO_SHARE` means, if it is in the tables of a summary.
+
+    Args:
+        summary: from `summarise`.
+    """
+    of_tasks = summary["models"][summary["teacher"]]["tasks"]
+    missing = [task for task, found in of_tasks.items() if found["retention"] is None]
+    if not missing:
+        return None
+    baselines = summary.get("baselines", {})
+    listed = ", ".join(f"{task} {baselines.get(task, 0.0):.1f}" for task in missing)
+    return (
+        f"There is no share ({NO_SHARE}) where the teacher's score is not clearly above that of "
+        f"one same answer for all examples ({listed}): it has learnt too little of the task to be "
+        'compared with. The column "all" leaves such tasks out.'
+    )
+
+
+def share(value: float | None) -> str:
+    """Write a share in percent.
+
+    Example:
+        >>> share(0.875), share(None)
+        ('87.5 %', '-')
+    """
+    return NO_SHARE if value is None else f"{100 * value:.1f} %"
 
 
 def as_markdown(summary: Mapping[str, Any], differences_to: str | None = None) -> str:
@@ -82,7 +137,9 @@ def as_markdown(summary: Mapping[str, Any], differences_to: str | None = None) -
     for name in others:
         model = models[name]
         shares = [model["retention"], *(t["retention"] for t in model["tasks"].values())]
-        lines.append(_row([name, *("-" if s is None else f"{100 * s:.1f} %" for s in shares)]))
+        lines.append(_row([name, *map(share, shares)]))
+    if note := footnote(summary):
+        lines += ["", note]
     if differences_to:
         lines += ["", f"Difference of the score to that of {differences_to}:", ""]
         lines += [_row(["variant", "score", "difference"]), _row(["---"] * 3)]
@@ -110,10 +167,6 @@ def _held_out_table(found: Mapping[str, Mapping[str, float] | None]) -> list[str
 
 def _row(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
-
-
-def _share(value: float, whole: float) -> float | None:
-    return value / whole if whole > 0 else None
 
 
 if TYPE_CHECKING:

@@ -32,7 +32,7 @@ def read_squad(
     """
     version = task.builder.removeprefix("squad/")
     stem = split.replace("validation", "dev")
-    path = find_file(folder, (f"{stem}-{version}.json", f"{stem}.json"))
+    path = find_file(task, folder, (f"{stem}-{version}.json", f"{stem}.json"))
     try:
         content = json.loads("\n".join(line for _, line in read_lines(path)))
     except (ValueError, RecursionError) as error:

@@ -244,7 +244,7 @@ def find_task(name: str, columns: Mapping[str, str | None] | None = None, **name
         named: the same as arguments.
 
     Raises:
-        UserError: there is no such task (names the nearest one), or it has no such column to name.
+        UserError: there is no such task (says which may be meant), or it has no such column.
 
     Example:
         >>> find_task("classification", text="review", label="stars").texts
@@ -253,13 +253,40 @@ def find_task(name: str, columns: Mapping[str, str | None] | None = None, **name
     known = {_plain(task.name): task for task in TASKS}
     task = known.get(_plain(name))
     if task is None:
-        near = difflib.get_close_matches(_plain(name), known, 1, cutoff=0)
+        official = ", ".join(task.name for task in TASKS if task.layout != "own")
+        own = ", ".join(task.name for task in TASKS if task.layout == "own")
         raise UserError(
-            f"unknown task {name!r}; the nearest is {known[near[0]].name}; there are "
-            f"{', '.join(task.name for task in TASKS)}"
+            f"unknown task {name!r}; {_meant(_plain(name), known)}there are {official}, and for "
+            f"your own files {own}"
         )
     chosen = {key: column for key, column in {**(columns or {}), **named}.items() if column}
     return _with_columns(task, chosen) if chosen else task
+
+
+_OTHER_NAMES = (
+    (("ner", "pos", "tagging", "chunking", "conll", "conll2003"), "token-classification"),
+    (("nli", "xnli", "textualentailment"), "mnli, qnli or rte"),
+    (("sentiment", "sentimentanalysis", "sst", "sst5"), "sst2, imdb or classification"),
+    (("paraphrase", "paraphrases"), "mrpc, qqp or pair-classification"),
+    (("qa", "questions", "questionanswering"), "squad or squad-v2"),
+    (("squad1", "squad11", "squadv1", "squadv11"), "squad"),
+    (("squad20", "squadv20"), "squad-v2"),
+    (("mnlim", "mnlimm", "mnlimatched", "mnlimismatched"), "mnli"),
+    (("sts", "stsbenchmark", "similarity"), "stsb"),
+    (("glue", "superglue"), "cola, sst2, mrpc or another of GLUE's"),
+    (("textclassification", "sequenceclassification"), "classification"),
+)
+"""What others call the tasks, and which of ours may be meant."""
+
+_NEAR = 0.75  # of 1; at less, as in ner and rte, what is alike is chance
+
+
+def _meant(name: str, known: Mapping[str, Task]) -> str:
+    for names, meant in _OTHER_NAMES:
+        if name in names:
+            return f"{meant} may be meant; "
+    near = difflib.get_close_matches(name, known, 1, cutoff=_NEAR)
+    return f"{known[near[0]].name} may be meant; " if near else ""
 
 
 def _plain(name: str) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from rich.console import Console
 
 from tf_distilbert.config.finetuning import FinetuneConfig
 from tf_distilbert.config.jobs import DistillConfig
+from tf_distilbert.console.lines import in_words, say
 from tf_distilbert.errors import UserError
 from tf_distilbert.finetuning.finetune import finetune
 from tf_distilbert.model_files.folder import load_tokenizer
@@ -33,6 +35,19 @@ class Trial:
     model: str
     config: FinetuneConfig
 
+    @property
+    def description(self) -> str:
+        """Say which one it is: task, model, seed and, in a search, the learning rate."""
+        config = self.config
+        search = f", trying the learning rate {config.train.learning_rate:g}"
+        which = search if config.validation_share else f", seed {config.train.seed}"
+        return f"{config.task}, {self.model}{which}"
+
+    @property
+    def is_remembered(self) -> bool:
+        """Whether it has been made, by this call or an earlier one."""
+        return (Path(self.config.output) / SCORES_FILE).exists()
+
     def score(self, console: Console) -> float:
         """Fine-tune, or read what a finished trial found; go on with one that was stopped.
 
@@ -48,14 +63,43 @@ class Trial:
         folder = Path(self.config.output)
         path = folder / SCORES_FILE
         config = replace(self.config, train=replace(self.config.train, resume="auto"))
-        if path.exists():
+        if self.is_remembered:
             RunDirectory(folder).check(config)  # or another model's scores would be taken for its
         else:
-            finetune(config, console)
+            finetune(config, console, model_stays=False)
             for name in ("checkpoints", "model"):
                 shutil.rmtree(folder / name, ignore_errors=True)
         splits = _read(path)
         return fmean(as_fraction(self.config.task, scores["score"]) for scores in splits.values())
+
+
+class TrialCount:
+    """Says before each fine-tuning which it is, how many there are, and how long they will take.
+
+    Args:
+        console: where it is said.
+        total: of all fine-tunings, those that are remembered included.
+    """
+
+    def __init__(self, console: Console, total: int) -> None:
+        self.console, self.total = console, total
+        self._number, self._seconds = 0, list[float]()
+
+    def score(self, trial: Trial) -> float:
+        """Announce a trial and give its score; see `Trial.score`."""
+        self._number += 1
+        line = f"fine-tuning {self._number} of {self.total}: {trial.description}"
+        if trial.is_remembered:
+            say(self.console, f"{line}: made before")
+            return trial.score(self.console)
+        if self._seconds:
+            left = fmean(self._seconds) * (self.total - self._number + 1)
+            line += f"; about {in_words(left)} left for all"
+        say(self.console, line)
+        start = time.perf_counter()
+        score = trial.score(self.console)
+        self._seconds.append(time.perf_counter() - start)
+        return score
 
 
 def as_fraction(task: str, score: float) -> float:
@@ -120,8 +164,8 @@ def distil_variants(config: DistillConfig, output: Path, console: Console) -> di
         for name, variant in variants.items()
         if not RunDirectory(variant.output).model.exists()
     }
-    for name, variant in missing.items():
-        console.print(f"[bold]{name}[/bold]")
+    for number, (name, variant) in enumerate(missing.items(), start=1):
+        say(console, f"distilling {number} of {len(missing)}: {name}")
         distill(variant, console)
     return {name: Path(variant.output) / "model" for name, variant in variants.items()}
 

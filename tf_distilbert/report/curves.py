@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tf_distilbert.report.measurements import Teacher
 from tf_distilbert.report.run import Report, Run
 from tf_distilbert.report.table import Table, number
 
@@ -34,18 +35,19 @@ class Line:
     """One line of a curve.
 
     Attributes:
-        run: number of the run, from 0.
+        run: number of the run, from 0; None: it is not one's alone.
         label: says which it is.
         steps: ascending.
         values: at the steps.
-        held_out: whether they were measured on held-out data, not in training.
+        kind: ``training``, ``held out``, or ``teacher`` for the teacher's on held-out data, which
+            is the same at every step.
     """
 
-    run: int
+    run: int | None
     label: str
     steps: Sequence[int]
     values: Sequence[float]
-    held_out: bool = False
+    kind: str = "training"
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,8 @@ class Curve:
     def _in_words(self, line: Line) -> str:
         first, last = number(line.values[0]), number(line.values[-1])
         at = f"at {self.x_name} "
+        if line.kind == "teacher":
+            return f"{line.label}: {first} at every {self.x_name}."
         if len(line.values) == 1:
             return f"{line.label}: {first} {at}{line.steps[0]}."
         return f"{line.label}: from {first} {at}{line.steps[0]} to {last} {at}{line.steps[-1]}."
@@ -90,8 +94,13 @@ class Curve:
         return Table(f"{self.title}: values{some}", columns, rows)
 
 
-def curves_of(runs: Sequence[Run]) -> list[Curve]:
-    """Give every metric that is in a log: the known ones first, in an order that tells a story."""
+def curves_of(runs: Sequence[Run], teachers: Sequence[Teacher] = ()) -> list[Curve]:
+    """Give every metric that is in a log: the known ones first, in an order that tells a story.
+
+    Args:
+        runs: whose logs they are.
+        teachers: have a line of their own where they were measured.
+    """
     reports = [report for run in runs for report in [*run.training, *run.validations]]
     found = dict.fromkeys(name for report in reports for name in _figures(report))
     names = [name for name in _TITLES if name in found]
@@ -102,8 +111,17 @@ def curves_of(runs: Sequence[Run]) -> list[Curve]:
         if name in _ONLY_IF_ANY and not any(value for line in lines for value in line.values):
             continue
         title = _TITLES.get(name) or name.replace("_", " ").capitalize()
-        curves.append(Curve(name, title, lines))
+        curves.append(Curve(name, title, lines + _teacher_lines(lines, teachers, name)))
     return curves
+
+
+def _teacher_lines(lines: Sequence[Line], teachers: Sequence[Teacher], name: str) -> list[Line]:
+    steps = sorted({step for line in lines for step in line.steps})
+    return [
+        Line(teacher.run, teacher.label, steps, [teacher.logged[name]] * len(steps), "teacher")
+        for teacher in teachers
+        if name in teacher.logged
+    ]
 
 
 def _figures(report: Report) -> list[str]:
@@ -119,5 +137,5 @@ def _lines(runs: Sequence[Run], name: str) -> list[Line]:
             if points:
                 steps = sorted(points)
                 values = [points[step] for step in steps]
-                lines.append(Line(index, prefix + kind, steps, values, kind == "held out"))
+                lines.append(Line(index, prefix + kind, steps, values, kind))
     return lines

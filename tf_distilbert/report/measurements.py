@@ -1,7 +1,7 @@
 """Student against teacher: size, speed, quality, and layer by layer how near the two are."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass, replace
 
 import keras
 import numpy as np
@@ -12,8 +12,9 @@ from tf_distilbert.evaluation.masked_lm import measure
 from tf_distilbert.finetuning.model_facts import LENGTH, measure_models
 from tf_distilbert.losses.per_token import cosine_loss
 from tf_distilbert.models.architecture import Architecture
+from tf_distilbert.report.run import Run
 from tf_distilbert.report.run_models import HeldOut, RunModels
-from tf_distilbert.report.table import Table
+from tf_distilbert.report.table import Table, table_of
 
 _ROUNDS = 5
 _BYTES = 4  # of a weight in float32
@@ -34,13 +35,41 @@ _OF_BOTH = {
     "cosine": ("cosine of the last hidden states", ".4f"),
     "retention": ("share of the teacher's accuracy", ".2%"),
 }
+_KEY = (
+    *("parameters", f"ms for a text of {LENGTH} tokens"),
+    *("masked-LM accuracy", "share of the teacher's accuracy"),
+)
+_IN_LOGS = {"mlm_loss": "masked-LM loss", "mlm_accuracy": "masked-LM accuracy"}
 
 
-def measurements_table(models: RunModels) -> Table:
+@dataclass(frozen=True)
+class Measured:
+    """What was measured of a run's models, by the headings of a table's rows.
+
+    Attributes:
+        number: of the run among those of the report, from 0.
+        run: whose model it is.
+        own: of its model.
+        teacher: of its teacher; empty if that is not there.
+        both: what compares the two, written out.
+    """
+
+    number: int
+    run: Run
+    own: Mapping[str, float]
+    teacher: Mapping[str, float]
+    both: Mapping[str, str]
+
+
+def measure_run(number: int, models: RunModels) -> Measured:
     """Measure the model of a run, and its teacher if it is there.
 
     Speed is that of the encoders, in turns, on this machine; quality is that on the first held-out
     sequences.
+
+    Args:
+        number: of the run among those of the report, from 0.
+        models: of the run.
     """
     by_name = {"model": (models.model, str(models.run.model))}
     if models.teacher is not None:
@@ -56,17 +85,77 @@ def measurements_table(models: RunModels) -> Table:
         | _quality(metrics, "teacher_" if name == "teacher" else "")
         for name, (model, _) in by_name.items()
     }
-    own, theirs = facts["model"], facts.get("teacher", {})
-    rows = [_row(name, form, own.get(name), theirs.get(name)) for name, form in _FORMS.items()]
-    for key, (name, form) in _OF_BOTH.items():
-        if key in metrics:
-            rows.append((name, [f"{metrics[key]:{form}}", "", ""]))
-    rows = [row for row in rows if any(row[1])]
-    columns = ["", "student" if models.run.teacher else "model"]
-    if theirs:
-        columns += ["teacher", "student / teacher"]
-    caption = f"{models.run.name}: size, speed and quality"
-    return Table(caption, columns, [(name, cells[: len(columns) - 1]) for name, cells in rows])
+    both = {
+        name: f"{metrics[key]:{form}}" for key, (name, form) in _OF_BOTH.items() if key in metrics
+    }
+    return Measured(number, models.run, facts["model"], facts.get("teacher", {}), both)
+
+
+def measurements_table(measured: Sequence[Measured]) -> Table:
+    """Put the models of all runs side by side, each teacher once."""
+    students = [_cells(one.own) | dict(one.both) for one in measured]
+    teachers = teachers_of(measured)
+    columns = students + [_cells(teacher.facts) for teacher in teachers]
+    if len(measured) > 1:
+        names = [one.run.name for one in measured] + [teacher.label for teacher in teachers]
+        caption = "Size, speed and quality of the runs' models"
+    else:
+        [only] = measured
+        names = ["student" if only.run.teacher else "model"]
+        caption = f"{only.run.name}: size, speed and quality"
+        if only.teacher:
+            names += ["teacher", "student / teacher"]
+            shared = only.own.keys() & only.teacher.keys()
+            columns.append(
+                {n: f"{only.own[n] / only.teacher[n]:.2f}" for n in _FORMS if n in shared}
+            )
+    found = table_of(caption, names, columns)
+    order = [*_FORMS, *(name for name, _ in _OF_BOTH.values())]
+    return replace(found, rows=sorted(found.rows, key=lambda row: order.index(row[0])))
+
+
+def key_facts(measured: Measured) -> dict[str, str]:
+    """Give the few facts by which runs are compared at first sight."""
+    return {
+        n: cell for n, cell in (_cells(measured.own) | dict(measured.both)).items() if n in _KEY
+    }
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A teacher of one run or of several.
+
+    Attributes:
+        run: number of the run among those of the report, from 0; None: all have this one.
+        label: says whose it is.
+        facts: see `Measured`.
+    """
+
+    run: int | None
+    label: str
+    facts: Mapping[str, float]
+
+    @property
+    def logged(self) -> dict[str, float]:
+        """Its quality under the names that logs have for the student's."""
+        return {name: self.facts[fact] for name, fact in _IN_LOGS.items() if fact in self.facts}
+
+
+def teachers_of(measured: Sequence[Measured]) -> list[Teacher]:
+    """Give each teacher once, and once more where other text gave it other quality."""
+    found: dict[object, Teacher] = {}
+    for one in measured:
+        if one.teacher:
+            teacher = Teacher(one.number, f"teacher of {one.run.name}", one.teacher)
+            quality = tuple(round(value, 6) for value in teacher.logged.values())
+            found.setdefault((one.run.teacher, quality), teacher)
+    if len(found) == 1:
+        return [replace(teacher, run=None, label="teacher") for teacher in found.values()]
+    return list(found.values())
+
+
+def _cells(facts: Mapping[str, float]) -> dict[str, str]:
+    return {name: f"{facts[name]:{form}}" for name, form in _FORMS.items() if name in facts}
 
 
 def _size(model: keras.Model) -> dict[str, float]:
@@ -82,12 +171,6 @@ def _size(model: keras.Model) -> dict[str, float]:
 def _quality(metrics: Mapping[str, float], prefix: str) -> dict[str, float]:
     names = {"loss": "masked-LM loss", "perplexity": "perplexity", "accuracy": "masked-LM accuracy"}
     return {n: metrics[prefix + key] for key, n in names.items() if prefix + key in metrics}
-
-
-def _row(name: str, form: str, own: Any, theirs: Any) -> tuple[str, list[str]]:
-    cells = ["" if value is None else f"{value:{form}}" for value in (own, theirs)]
-    both = own is not None and theirs
-    return name, [*cells, f"{own / theirs:.2f}" if both else ""]
 
 
 _NUM_BATCHES = 2

@@ -35,10 +35,10 @@ class Page:
     Attributes:
         title: of the page.
         summary: what each run is.
-        differences: settings in which runs differ.
+        side_by_side: of several runs, what differs between them and what came of it.
         settings: name of a run to its whole configuration, in YAML.
         notes: name of a run to what is missing and why.
-        measurements: student against teacher, a table a run.
+        measurements: student against teacher, of all runs.
         measured_on: how many held-out sequences quality was measured on, by run.
         curves: of the log.
         curves_key: what a line looks like, and what it is.
@@ -50,12 +50,12 @@ class Page:
 
     title: str
     summary: Table
-    differences: Table | None
     settings: dict[str, str]
-    curves: Sequence[Plot]
-    curves_key: Sequence[tuple[str, str]]
+    side_by_side: Table | None = None
+    curves: Sequence[Plot] = ()
+    curves_key: Sequence[tuple[str, str]] = ()
     notes: dict[str, Sequence[str]] = field(default_factory=dict)
-    measurements: list[Table] = field(default_factory=list)
+    measurements: Table | None = None
     measured_on: dict[str, int] = field(default_factory=dict)
     layers: Plot | None = None
     layers_key: Sequence[tuple[str, str]] = ()

@@ -57,7 +57,7 @@ def draw_curve(curve: Curve) -> str:
         axes = figure.subplots()
         for line in curve.lines:
             every = max(1, len(line.steps) // 8)
-            look = _look(line.run, held_out=line.held_out)
+            look = _look(line.run, line.kind)
             axes.plot(line.steps, line.values, markevery=every, **look)
         axes.set_xlabel(curve.x_name)
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
@@ -66,36 +66,38 @@ def draw_curve(curve: Curve) -> str:
         return as_inline_svg(figure, curve.description, curve.name)
 
 
-def draw_key(place: str, run: int | None, *, held_out: bool = False) -> str:
+def draw_key(place: str, run: int | None, kind: str = "training") -> str:
     """Draw what a line looks like, for a key that names it beside.
 
     Args:
         place: where in the page the key stands.
         run: its number; None for a line of any run.
-        held_out: whether it is one of held-out metrics.
+        kind: of the line; see `Line`.
     """
     import matplotlib
     from matplotlib.figure import Figure
 
-    look = _look(run or 0, held_out=held_out)
-    if run is None:
-        look |= {"color": _TEXT, "marker": ""}
+    look = _look(run, kind)
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(0.55, 0.2))
         axes = figure.add_axes((0, 0, 1, 1))
         axes.plot([0, 1, 2], [0, 0, 0], markevery=[1], **look)
         axes.set_axis_off()
-        return as_inline_svg(figure, "", f"key-{place}-{run}-{held_out}")
+        return as_inline_svg(figure, "", f"key-{place}-{run}-{kind.replace(' ', '-')}")
 
 
-def _look(run: int, *, held_out: bool) -> dict[str, Any]:
-    return {
-        "color": _SERIES[run % NUM_COLORS],
-        "marker": MARKERS[run % len(MARKERS)],
-        "markersize": 6 if held_out else 4,
-        "linestyle": "--" if held_out else "-",
-        "linewidth": 2 if held_out else 1.5,
-    }
+_LOOKS: dict[str, dict[str, Any]] = {
+    "training": {"markersize": 4, "linestyle": "-", "linewidth": 1.5},
+    "held out": {"markersize": 6, "linestyle": "--", "linewidth": 2},
+    "teacher": {"linestyle": ":", "linewidth": 2},
+}
+
+
+def _look(run: int | None, kind: str) -> dict[str, Any]:
+    if run is None:
+        return {"color": _TEXT, "marker": "", **_LOOKS[kind]}
+    marker = "" if kind == "teacher" else MARKERS[run % len(MARKERS)]
+    return {"color": _SERIES[run % NUM_COLORS], "marker": marker, **_LOOKS[kind]}
 
 
 def style() -> Any:

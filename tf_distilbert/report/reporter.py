@@ -7,16 +7,24 @@ import yaml
 from rich.console import Console
 
 from tf_distilbert.atomic_writes import write_atomically
+from tf_distilbert.console.lines import say
 from tf_distilbert.errors import UserError
 from tf_distilbert.report.curves import Curve, Line, curves_of
 from tf_distilbert.report.examples import Examples
-from tf_distilbert.report.measurements import layer_cosines, layer_pairs, measurements_table
+from tf_distilbert.report.measurements import (
+    Measured,
+    layer_cosines,
+    layer_pairs,
+    measure_run,
+    measurements_table,
+    teachers_of,
+)
 from tf_distilbert.report.page import Page, Plot, check_packages, render
 from tf_distilbert.report.picture import draw_curve, draw_key
 from tf_distilbert.report.retention_section import find_retention, retention_section
 from tf_distilbert.report.run import Run, name_runs
 from tf_distilbert.report.run_models import NO_MODEL, HeldOut, RunModels
-from tf_distilbert.report.summary import differences_table, summary_table
+from tf_distilbert.report.summary import comparison_table, summary_table
 
 
 def write_report(
@@ -55,12 +63,17 @@ def write_report(
     page = Page(
         title=f"Report on {', '.join(folder.name for folder in given)}",
         summary=summary_table(runs),
-        differences=differences_table(runs) if len(runs) > 1 else None,
         settings={run.name: yaml.safe_dump(run.settings, sort_keys=False) for run in runs},
-        curves_key=_curves_key(runs),
-        curves=[_plot(curve) for curve in curves_of(runs)],
     )
-    _compare(runs, page, console)
+    measured = _compare(runs, page, console)
+    if len(runs) > 1:
+        page.side_by_side = comparison_table(runs, measured)
+    if measured:
+        page.measurements = measurements_table(measured)
+    curves = curves_of(runs, teachers_of(measured))
+    page.curves = [_plot(curve) for curve in curves]
+    has_teacher = any(line.kind == "teacher" for curve in curves for line in curve.lines)
+    page.curves_key = _curves_key(runs, has_teacher)
     retentions = dict.fromkeys(filter(None, map(find_retention, given)))
     page.retention = [
         retention_section(path, f"retention-{i}") for i, path in enumerate(retentions)
@@ -77,16 +90,20 @@ def _runs_in(folder: Path) -> list[Path]:
     return sorted(path.parent for path in retention.glob("students/*/config.yaml"))
 
 
-def _compare(runs: Sequence[Run], page: Page, console: Console) -> None:
-    """Add what the models have to say; one run's are in memory at a time."""
-    examples, lines = Examples(), list[Line]()
+def _compare(runs: Sequence[Run], page: Page, console: Console) -> list[Measured]:
+    """Add what the models have to say; one run's are in memory at a time.
+
+    Returns:
+        What was measured of each run that has a model.
+    """
+    measured, examples, lines = list[Measured](), Examples(), list[Line]()
     for index, run in enumerate(runs):
-        console.print(f"{run.name}: comparing models", markup=False, soft_wrap=True)
+        say(console, f"{run.name}: comparing models ({index + 1} of {len(runs)})")
         models = RunModels.load(run)
         if models is None:
             page.notes[run.name] = [NO_MODEL]
             continue
-        page.measurements.append(measurements_table(models))
+        measured.append(measure_run(index, models))
         if models.held_out is not None:
             page.measured_on[run.name] = models.held_out.num_sequences
             examples.add(models, models.held_out)
@@ -98,16 +115,18 @@ def _compare(runs: Sequence[Run], page: Page, console: Console) -> None:
     if lines:
         page.layers_key = _key("layers", runs)
         page.layers = _plot(Curve("layers", "Cosine with the teacher", lines, "layer"))
+    return measured
 
 
 def _key(place: str, runs: Sequence[Run]) -> list[tuple[str, str]]:
     return [(draw_key(place, i), run.name) for i, run in enumerate(runs)]
 
 
-def _curves_key(runs: Sequence[Run]) -> list[tuple[str, str]]:
-    training = draw_key("curves", None), "training, mean since the report before"
-    held_out = draw_key("curves", None, held_out=True), "held out"
-    return [*_key("curves", runs), training, held_out]
+def _curves_key(runs: Sequence[Run], has_teacher: bool) -> list[tuple[str, str]]:
+    kinds = {"training": "training, mean since the report before", "held out": "held out"}
+    if has_teacher:
+        kinds["teacher"] = "teacher, on held-out text"
+    return _key("curves", runs) + [(draw_key("curves", None, k), v) for k, v in kinds.items()]
 
 
 def _plot(curve: Curve) -> Plot:

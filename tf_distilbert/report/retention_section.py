@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tf_distilbert.errors import UserError
-from tf_distilbert.finetuning.retention_table import retention_figure
+from tf_distilbert.finetuning.retention_table import footnote, retention_figure, share
 from tf_distilbert.json_file import read_json
 from tf_distilbert.report.picture import as_inline_svg, style
 from tf_distilbert.report.table import Table
@@ -23,11 +23,13 @@ class RetentionSection:
         folder: where it is.
         picture: medians and spreads, SVG.
         tables: scores, shares, and of an ablation differences.
+        note: what the tables leave out, and why.
     """
 
     folder: Path
     picture: str
     tables: Sequence[Table]
+    note: str | None
 
 
 def find_retention(folder: Path) -> Path | None:
@@ -54,12 +56,12 @@ def retention_section(folder: Path, key: str) -> RetentionSection:
     """
     summary = read_json(folder / FILE)
     try:
-        tables = _tables(summary)
+        tables, note = _tables(summary), footnote(summary)
         with style():
             picture = as_inline_svg(retention_figure(summary), _in_words(summary), key)
     except (KeyError, TypeError, AttributeError, StopIteration):
         raise UserError(f"{folder / FILE}: is not what `retention` writes; make it again") from None
-    return RetentionSection(folder, picture, tables)
+    return RetentionSection(folder, picture, tables, note)
 
 
 def _tables(summary: dict[str, Any]) -> list[Table]:
@@ -79,7 +81,7 @@ def _tables(summary: dict[str, Any]) -> list[Table]:
     ]
     others = {name: model for name, model in models.items() if name != teacher}
     shares = [
-        (name, [_share(model["retention"]), *(_share(t["retention"]) for t in _of(model))])
+        (name, [share(model["retention"]), *(share(t["retention"]) for t in _of(model))])
         for name, model in others.items()
     ]
     caption = f"Median of {seeds} seeds, lowest and highest, in percent"
@@ -101,10 +103,6 @@ def _tables(summary: dict[str, Any]) -> list[Table]:
 
 def _of(model: dict[str, Any]) -> list[dict[str, Any]]:
     return list(model["tasks"].values())
-
-
-def _share(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:.1f} %"
 
 
 def _in_words(summary: dict[str, Any]) -> str:

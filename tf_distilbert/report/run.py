@@ -19,6 +19,8 @@ Report = dict[str, Any]
 
 _VERBS = {DistillConfig: "distill", PretrainConfig: "pretrain", FinetuneConfig: "finetune"}
 
+_LENGTHS = ("steps", "epochs", "tokens")  # one of them says how long a run is
+
 
 @dataclass(frozen=True)
 class Run:
@@ -78,6 +80,18 @@ class Run:
         """The folder of the finished model, if there is one."""
         folder = self.folder / "model"
         return folder if (folder / "config.json").exists() else None
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether it has made all that it was to make; of a trial of `retention` scores remain."""
+        return bool(self.model or self.scores) and not self.goes_on
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether it was given another length when its model was made, and goes on to that."""
+        made = self.provenance.get("settings", {}).get("train", {})
+        train = self.settings["train"]
+        return any(name in made and made[name] != train[name] for name in _LENGTHS)
 
     @property
     def teacher(self) -> str | None:

@@ -46,6 +46,11 @@ class HeldOut:
 
 NO_MODEL = "There is no model yet: it is written when the run ends, and what needs it is left out."
 
+EARLIER_MODEL = (
+    "The run goes on to another length. The model that is there, and what is measured of it, are "
+    "those of its end before."
+)
+
 
 @dataclass
 class RunModels:
@@ -76,6 +81,8 @@ class RunModels:
             return None
         of_task = run.verb == "finetune"
         models = cls(run, (load_task_model if of_task else load_model)(run.model))
+        if run.goes_on:
+            models.notes.append(EARLIER_MODEL)
         if run.teacher:
             try:
                 models.teacher = (load_task_model if of_task else load_model)(run.teacher)

@@ -4,6 +4,7 @@ import datetime
 from collections.abc import Sequence
 from typing import Any
 
+from tf_distilbert.report.measurements import Measured, key_facts
 from tf_distilbert.report.run import Run, flat
 from tf_distilbert.report.table import Table, number, table_of
 
@@ -23,16 +24,28 @@ def summary_table(runs: Sequence[Run]) -> Table:
     return table_of("What each run is", [run.name for run in runs], [_facts(run) for run in runs])
 
 
-def differences_table(runs: Sequence[Run]) -> Table | None:
-    """Show the settings in which several runs differ, if there are any."""
+def comparison_table(runs: Sequence[Run], measured: Sequence[Measured]) -> Table:
+    """Put several runs side by side: the settings that differ, the last metrics, size and speed.
+
+    Args:
+        runs: two or more.
+        measured: of those that have a model.
+    """
     settings = [flat(run.settings) for run in runs]
     keys = dict.fromkeys(key for values in settings for key in values if key not in _NOT_SHOWN)
     differing = [key for key in keys if len({values.get(key) for values in settings}) > 1]
-    if not differing:
-        return None
-    rows = [(key, [values.get(key, "-") for values in settings]) for key in differing]
-    caption = "Settings in which the runs differ"
-    return Table(caption, ["setting", *(run.name for run in runs)], rows)
+    facts = {one.number: key_facts(one) for one in measured}
+    columns = []
+    for number_of_run, (run, values) in enumerate(zip(runs, settings, strict=True)):
+        column = {key: values.get(key, "-") for key in differing}
+        column["steps made"] = f"{run.steps_made:,}"
+        last = _last_metrics(run)
+        column |= {f"held out: {name}": f"{value:.4g}" for name, value in last.items()}
+        for split, scores in run.scores.items():
+            column |= {f"{split}: {name}": f"{value:.4g}" for name, value in scores.items()}
+        columns.append(column | facts.get(number_of_run, {}))
+    names = [run.name for run in runs]
+    return table_of("The runs side by side: what differs, and what came of it", names, columns)
 
 
 def _facts(run: Run) -> dict[str, str]:
@@ -56,14 +69,11 @@ def _facts(run: Run) -> dict[str, str]:
     facts["learning rate"] = (
         f"{number(train['learning_rate'])}, warm-up over {train['warmup_share']:.0%} of the steps"
     )
-    facts["precision, seed"] = f"{train['precision']}, {train['seed']}"
+    facts["precision, seed"] = f"{_precision(run)}, {train['seed']}"
     facts["versions"] = _versions(run)
     if run.validations:
-        last = run.validations[-1]
-        metrics = {name: value for name, value in last.items() if isinstance(value, float)}
-        metrics.pop("time", None)
-        shown = ", ".join(f"{name} {value:.4g}" for name, value in metrics.items())
-        facts["last held-out metrics"] = f"step {last['step']:,}: {shown}"
+        shown = ", ".join(f"{name} {value:.4g}" for name, value in _last_metrics(run).items())
+        facts["last held-out metrics"] = f"step {run.validations[-1]['step']:,}: {shown}"
     for split, scores in run.scores.items():
         shown = ", ".join(f"{name} {value:.4g}" for name, value in scores.items())
         facts[f"scores on {split}"] = shown
@@ -76,9 +86,22 @@ def _origin(run: Run) -> str:
         taught = f", taught by {run.teacher}" if run.teacher else ""
         return f"fine-tuned on {settings['task']} from {settings['model']}{taught}"
     if run.verb == "distill":
-        return f"distilled from {run.teacher}"
+        start = settings["student"]["initialize_from"]
+        begins = {"teacher": "", "random": ", beginning with random weights"}
+        return f"distilled from {run.teacher}{begins.get(start, f', beginning with {start}')}"
     start = settings.get("initialize_from")
     return f"pretrained, beginning with {start}" if start else "pretrained from scratch"
+
+
+def _precision(run: Run) -> str:
+    """Name what was computed in; a run of an earlier version has not written that down."""
+    precision = run.settings["train"]["precision"]
+    return "chosen by the device, not written down" if precision == "auto" else precision
+
+
+def _last_metrics(run: Run) -> dict[str, float]:
+    last = run.validations[-1] if run.validations else {}
+    return {n: value for n, value in last.items() if isinstance(value, float) and n != "time"}
 
 
 def _state(run: Run) -> str:
@@ -86,7 +109,7 @@ def _state(run: Run) -> str:
     steps = f"{run.steps_made:,} of {total:,} steps" if total else f"{run.steps_made:,} steps"
     times = [report["time"] for report in [*run.training, *run.validations] if "time" in report]
     span = datetime.timedelta(seconds=round(max(times) - min(times))) if times else None
-    ended = "finished" if run.model or run.scores else "not finished"
+    ended = "finished" if run.is_finished else "not finished"
     skipped = round(sum(report.get("skipped_updates", 0) for report in run.training))
     parts = [ended, steps, f"first to last report {span}" if span else ""]
     parts.append(f"{skipped:,} updates skipped" if skipped else "")

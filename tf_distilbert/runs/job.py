@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from rich.console import Console
 
 from tf_distilbert.config.training import TrainConfig
+from tf_distilbert.console.lines import say
 from tf_distilbert.errors import UserError
 from tf_distilbert.model_files.folder import save_model
 from tf_distilbert.model_files.provenance import write_provenance
@@ -105,19 +106,26 @@ class Job:
 
         return chief_first(self.strategy, job)
 
-    def finish(self, model: EncoderModel, verb: str) -> Path:
-        """Write the finished model and where it comes from; give its folder."""
+    def finish(self, model: EncoderModel, verb: str, *, stays: bool = True) -> Path:
+        """Write the finished model and where it comes from; give its folder.
+
+        Args:
+            model: what was trained.
+            verb: of the command line.
+            stays: whether the folder stays, and is to be named.
+        """
 
         def save() -> None:
             if is_chief(self.strategy):
                 save_model(model, self.run.model, overwrite=True)
-                warn = partial(self.console.print, markup=False, soft_wrap=True)
+                warn = partial(say, self.console)
                 validations: list[dict[str, Any]] = read_log(self.run.path, "validation", warn)
                 last = validations[-1] if validations else None
                 write_provenance(self.run.model, verb, asdict(self.config), last)
 
         chief_first(self.strategy, save)
-        self.console.print(f"the model is in {self.run.model}", markup=False, soft_wrap=True)
+        if stays:
+            say(self.console, f"the model is in {self.run.model}")
         return self.run.model
 
 

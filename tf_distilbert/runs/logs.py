@@ -14,12 +14,16 @@ from rich.console import Console
 from tensorflow.core.util.event_pb2 import Event
 
 from tf_distilbert.atomic_writes import publish, write_atomically
+from tf_distilbert.console.lines import say
 from tf_distilbert.data.shard_files import DamagedSequence, DamagedSequences
 from tf_distilbert.errors import UserError, explain_write_errors
 
 
 class RunLog:
     """Writes metrics to ``log.jsonl`` and ``tensorboard/`` of a run directory.
+
+    For TensorBoard each kind of report is a run of its own, ``tensorboard/train`` and
+    ``tensorboard/validation``, as Keras's callback has it: what has one name is in one chart.
 
     Where a line cannot be written (the disk is full), it is kept and written with the next one.
 
@@ -42,12 +46,12 @@ class RunLog:
     ) -> None:
         self._path, self._warn, self._read_only = folder / "log.jsonl", warn, read_only
         self._waiting: list[str] = []
-        self._writer = tf.summary.create_noop_writer()
+        self._boards = folder / "tensorboard"
+        self._writers: dict[str, tf.summary.SummaryWriter] = {}
         if not read_only:
             again = first_step if validates_first else None
             _drop_lines_after(self._path, first_step, again, warn)
-            _drop_events_after(folder / "tensorboard", first_step, again)
-            self._writer = tf.summary.create_file_writer(str(folder / "tensorboard"))
+            _drop_events_after(self._boards, first_step, again)
 
     def write(self, step: int, kind: str, metrics: Mapping[str, float]) -> None:
         """Write one report.
@@ -64,9 +68,9 @@ class RunLog:
         problem = self._write_waiting()
         if problem and len(self._waiting) == 1:
             self._warn(f"{self._path}: cannot be written ({problem}); it is tried again")
-        with self._writer.as_default(step):
+        with self._writer(kind).as_default(step):
             for name, value in metrics.items():
-                tf.summary.scalar(f"{kind}/{name}", value)
+                tf.summary.scalar(name, value)
 
     def write_histograms(self, step: int, values: Mapping[str, np.ndarray]) -> None:
         """Write how numbers are distributed, for TensorBoard alone.
@@ -75,15 +79,23 @@ class RunLog:
             step: steps made so far.
             values: name to any numbers.
         """
-        with self._writer.as_default(step):
+        if self._read_only:
+            return
+        with self._writer("train").as_default(step):
             for name, numbers in values.items():
                 tf.summary.histogram(name, numbers)
+
+    def _writer(self, kind: str) -> tf.summary.SummaryWriter:
+        if kind not in self._writers:
+            self._writers[kind] = tf.summary.create_file_writer(str(self._boards / kind))
+        return self._writers[kind]
 
     def __enter__(self) -> "RunLog":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._writer.close()  # flushes what TensorBoard has not seen yet
+        for writer in self._writers.values():
+            writer.close()  # flushes what TensorBoard has not seen yet
         if self._waiting and (problem := self._write_waiting()):
             number = len(self._waiting)
             self._warn(f"{self._path}: {number} reports are lost, it cannot be written ({problem})")
@@ -173,13 +185,13 @@ def _drop_lines_after(
 
 
 def _drop_events_after(folder: Path, step: int, validated_again: int | None) -> None:
-    def keeps(event: Event) -> bool:
-        of_validation = any(value.tag.startswith("validation/") for value in event.summary.value)
-        return event.step <= step and not (of_validation and event.step == validated_again)
+    def keeps(event: Event, kind: str) -> bool:
+        again = kind == "validation" and event.step == validated_again
+        return event.step <= step and not again
 
-    for path in folder.glob("events.*"):
+    for path in folder.glob("*/events.*"):
         records = list(_whole_records(path))
-        kept = [record for record in records if keeps(Event.FromString(record))]
+        kept = [r for r in records if keeps(Event.FromString(r), path.parent.name)]
         if len(kept) < len(records):
             # Left behind by a kill, a name with "tfevents" would be read by TensorBoard.
             partial = path.with_name("rewritten.partial")
@@ -242,11 +254,7 @@ class DamageLog:
         if self._known and not self._told:
             self._told = True
             first = next(iter(self._known.values()))
-            self._console.print(
-                f"{first}; it is skipped, as are all such; {self._path} names them",
-                markup=False,
-                soft_wrap=True,
-            )
+            say(self._console, f"{first}; it is skipped, as are all such; {self._path} names them")
         return len(self._known)
 
     def summary(self) -> str | None:

@@ -14,6 +14,7 @@ import keras
 
 from tf_distilbert.atomic_writes import write_atomically
 from tf_distilbert.config.training import TrainConfig
+from tf_distilbert.console.lines import say
 from tf_distilbert.errors import Interrupted, UserError, explain_write_errors
 from tf_distilbert.runs.batches import TrainingBatches
 from tf_distilbert.runs.checkpoints import Checkpoints
@@ -57,7 +58,7 @@ def train_to_the_end(trainer: MaskedMeanTrainer, batches: TrainingBatches, job: 
         keep=config.keep_checkpoints,
         read_only=not chief,
     )
-    warn = partial(console.print, markup=False, soft_wrap=True)
+    warn = partial(say, console)
     progress = checkpoints.restore(warn)
     _check_same_step(strategy, progress.step, run)
     steps_left = batches.total_steps - progress.step
@@ -200,15 +201,13 @@ def _number(rate: float) -> str:
 def _announce(job: Job, batches: TrainingBatches, steps_left: int) -> None:
     total, replicas = batches.total_steps, num_replicas(job.strategy)
     if steps_left <= 0:
-        job.console.print(f"all {total:,} steps are done; there is nothing to train")
+        say(job.console, f"all {total:,} steps are done; there is nothing to train")
         return
     devices = f" on {replicas} devices" if replicas > 1 else ""
     left = "" if steps_left == total else f"{steps_left:,} of "
     steps = f"{left}{total:,} steps" + " left," * bool(left)
-    job.console.print(
-        f"{steps} of {batches.description}, in {keras.config.dtype_policy().name}{devices}",
-        soft_wrap=True,
-    )
+    precision = keras.config.dtype_policy().name
+    say(job.console, f"{steps} of {batches.description}, in {precision}{devices}")
 
 
 def _write_batch(run: RunDirectory, batches: TrainingBatches, step: int) -> None:

@@ -19,6 +19,7 @@ from rich.progress import (
 )
 from rich.progress import Progress as ProgressBar
 
+from tf_distilbert.console.lines import in_words, say
 from tf_distilbert.errors import Interrupted, NotFiniteError, UserError
 from tf_distilbert.runs.checkpoints import Checkpoints, Progress
 from tf_distilbert.runs.logs import DamageLog, RunLog
@@ -194,8 +195,8 @@ class Monitor(keras.callbacks.Callback):
             return
         since, start = self.clock
         seconds = (now - start) / max(1, step - since) * (self.total_steps - step)
-        left = f"  {_duration(seconds)} left" if since < step < self.total_steps else ""
-        self.console.print(f"step {step}/{self.total_steps}  loss {loss}  {rate} tokens/s{left}")
+        left = f"  {in_words(seconds)} left" if since < step < self.total_steps else ""
+        say(self.console, f"step {step}/{self.total_steps}  loss {loss}  {rate} tokens/s{left}")
 
     def report(self, metrics: dict[str, float]) -> None:
         """Write the means since the last report, then start new ones."""
@@ -220,7 +221,7 @@ class Monitor(keras.callbacks.Callback):
         progress.validation_due = False
         self.log.write(progress.step, "validation", metrics)
         shown = "  ".join(f"{name} {value:.4f}" for name, value in metrics.items())
-        self.console.print(f"step {progress.step}  held out: {shown}", soft_wrap=True)
+        say(self.console, f"step {progress.step}  held out: {shown}")
         if progress.best_loss is not None and not metrics["loss"] < progress.best_loss:
             return False
         progress.best_step, progress.best_loss = progress.step, metrics["loss"]
@@ -240,16 +241,14 @@ class Monitor(keras.callbacks.Callback):
         try:
             self.checkpoints.save(self.progress)
         except UserError as error:
-            self.console.print(
-                f"step {self.progress.step}: no checkpoint: {error}", markup=False, soft_wrap=True
-            )
+            say(self.console, f"step {self.progress.step}: no checkpoint: {error}")
 
     def note_damage(self) -> int:
         """Write down the sequences that could not be read, if there is room, and count them."""
         try:
             return self.damage.note()
         except UserError as error:
-            self.console.print(f"step {self.progress.step}: {error}", markup=False, soft_wrap=True)
+            say(self.console, f"step {self.progress.step}: {error}")
             return self.damage.count
 
     def write_down(self, step: int) -> None:
@@ -257,7 +256,7 @@ class Monitor(keras.callbacks.Callback):
         try:
             self.write_batch(step)
         except UserError as error:
-            self.console.print(f"step {step}: not finite: {error}", markup=False, soft_wrap=True)
+            say(self.console, f"step {step}: not finite: {error}")
 
     def end_as_not_finite(self, in_a_row: int) -> None:
         """End the run before a spoilt model is saved."""
@@ -288,11 +287,3 @@ class Monitor(keras.callbacks.Callback):
 
     def _is_due(self, every: int) -> bool:
         return self.progress.step % every == 0 or self.progress.step == self.total_steps
-
-
-def _duration(seconds: float) -> str:
-    """Say how long something takes: ``40 s``, ``12 min``, ``3 h 20 min``."""
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    hours, minutes = divmod(math.ceil(seconds / 60), 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min"

@@ -11,8 +11,10 @@ def prepare_callbacks(
     callbacks: Iterable[keras.callbacks.Callback] | keras.callbacks.Callback | None,
     metrics: Iterable[keras.metrics.Metric],
     throughput: "Throughput",
+    *,
+    with_bar: bool = False,
 ) -> list[keras.callbacks.Callback]:
-    """Give the callbacks of a `fit`: the trainer's own first, then those given.
+    """Give the callbacks of a `fit`: the trainer's own first, then those given, the bar last.
 
     Of those with the mode ``auto``, as EarlyStopping, the mode is set here: Keras knows only of its
     own metrics which way is better.
@@ -21,6 +23,7 @@ def prepare_callbacks(
         callbacks: as `fit` takes them.
         metrics: of the trainer.
         throughput: of the trainer.
+        with_bar: whether `fit` shows a progress bar.
     """
     if isinstance(callbacks, keras.callbacks.CallbackList):
         callbacks = callbacks.callbacks
@@ -31,7 +34,33 @@ def prepare_callbacks(
         mode = modes.get(str(monitor).removeprefix("val_"))
         if mode and getattr(callback, "mode", None) == "auto":
             callback.mode = mode
-    return [throughput, ShowNotFinite(given), *given]
+    has_bar = any(isinstance(callback, keras.callbacks.ProgbarLogger) for callback in given)
+    bar = [ShortBar()] if with_bar and not has_bar else []
+    return [throughput, ShowNotFinite(given), *given, *bar]
+
+
+class ShortBar(keras.callbacks.ProgbarLogger):
+    """Keras's progress bar, of the logs that say how the model learns; the history has all."""
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        """Show the means of the epoch up to now."""
+        super().on_train_batch_end(batch, _shown(logs))
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """Show the epoch's means and what was measured on the validation data."""
+        super().on_epoch_end(epoch, _shown(logs))
+
+
+_NOT_SHOWN = ("gradient_norm", "padding_share")
+_ONLY_IF_ANY = "skipped_updates"
+
+
+def _shown(logs: dict | None) -> dict:
+    return {
+        name: value
+        for name, value in (logs or {}).items()
+        if name not in _NOT_SHOWN and (name != _ONLY_IF_ANY or float(value))
+    }
 
 
 class Throughput(keras.callbacks.Callback):

@@ -55,7 +55,9 @@ class FittingModel(step.StepModel):
         self._has_all_steps |= count == _ENDLESS
         if hasattr(x, "element_spec"):  # a dataset
             kwargs.setdefault("shuffle", False)  # Keras cannot, and warns of its own default
-        callbacks = prepare_callbacks(callbacks, self.metrics, self._throughput)
+        callbacks = prepare_callbacks(
+            callbacks, self.metrics, self._throughput, with_bar=verbose != 0
+        )
         with reveal_user_errors():
             return super().fit(x, y, batch_size, epochs, verbose, callbacks, **kwargs)
 
