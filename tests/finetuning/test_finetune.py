@@ -219,15 +219,15 @@ def test_what_is_wrong_is_said_before_anything_is_written(folder, values, messag
         (["evaluate", "--sequence-length", "9"], "--sequence-length goes with --text; leave"),
         (
             ["retention", "train.seed=3"],
-            "train.seed=3: is no setting of retention; give --seeds instead",
+            "train.seed=3: is no setting of retention; give --seeds",
         ),
         (
             ["retention", "train.learning_rate=1"],
-            "train.learning_rate=1: is no setting of retention; give --lear",
+            "is no setting of retention; give --learning-rates ins",
         ),
         (
             ["retention", "validation_share=0.1"],
-            "validation_share=0.1: is no setting of retention; give several",
+            "validation_share=0.1: is no setting of retention; give",
         ),
     ],
 )
