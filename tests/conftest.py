@@ -86,9 +86,9 @@ def place(tmp_path, monkeypatch):
 def refused_here(refused, place):
     """The same of a command that must not write."""
 
-    def check(*arguments, message):
+    def check(*arguments, message, after_start=False):
         before = tree(place)
-        line = refused(*arguments, message=message)
+        line = refused(*arguments, message=message, after_start=after_start)
         assert tree(place) == before
         return line
 

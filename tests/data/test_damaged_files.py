@@ -125,7 +125,7 @@ def test_an_index_of_wide_ids_and_of_long_sequences_is_made_again(tmp_path):
     writer = ShardWriter(tmp_path, 0, 60_000, 20_000)
     lengths = np.array([1, 60, 63, 64, 5000, 8191, 20_000])  # their sizes take one to three bytes
     tokens = np.random.default_rng(0).integers(0, 60_000, lengths.sum())
-    writer.append(EncodedBlock(tokens, lengths, {}, 0, 0, 0))
+    writer.append(EncodedBlock(tokens, lengths, {}, 0, 0, 0, 0))
     writer.close()
     for path, item_bytes in (
         (tmp_path / "wide" / "records-00000", 4),

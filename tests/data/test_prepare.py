@@ -71,12 +71,20 @@ def test_a_corpus_worked_out_by_hand(tmp_path, tokenizer, capsys):
     assert (records.num_sequences, records.num_tokens) == (3, 40)
     assert records.manifest["num_dropped"] == {"short": 4, "unknown": 1}
     assert records.manifest["num_invalid_lines"] == 1
+    assert records.manifest["num_lines"] == 8
     assert records.token_counts.tolist() == np.bincount(np.concatenate(rows), minlength=34).tolist()
     assert records.vocabulary == VOCABULARY
     assert records.tokenizer_sha256 == tokenizer.sha256
-    assert "3 sequences, 40 tokens, 83.3% filled; dropped 4 short, 1 unknown; 1 invalid lines" in (
-        capsys.readouterr().err
-    )
+    # 5 of the 40 - 6 tokens that are not [CLS] or [SEP].
+    assert records.unknown_share == 5 / 34
+    summary, *warnings = capsys.readouterr().err.splitlines()
+    assert (
+        "3 sequences, 40 tokens, 83.3% filled, 14.7% [UNK]; dropped 4 short, 1 mostly [UNK]; "
+        "1 invalid lines; "
+    ) in summary
+    assert warnings == records.warnings and len(warnings) == 2
+    assert ": 14.7% of the tokens are [UNK], which the vocabulary cannot spell; use" in warnings[0]
+    assert ": 12.5% of the lines are not UTF-8 and were left out; convert" in warnings[1]
 
 
 def test_across_documents(tmp_path, tokenizer):
@@ -104,9 +112,10 @@ def test_a_second_run_has_nothing_to_do(tmp_path, tokenizer, monkeypatch, capsys
     monkeypatch.setattr(prepare_module, "read_blocks", None)
     capsys.readouterr()
     second = make(source, tmp_path / "out", tokenizer)
-    assert capsys.readouterr().err == (
-        f"{tmp_path / 'out'}: already prepared, {len(first):,} sequences; nothing to do\n"
-    )
+    assert capsys.readouterr().err.splitlines() == [
+        f"{tmp_path / 'out'}: already prepared, {len(first):,} sequences; nothing to do",
+        *first.warnings,
+    ]
     assert len(second) == len(first)
 
 
@@ -243,8 +252,7 @@ def test_a_full_disk_leaves_no_torn_file(tmp_path, tokenizer, monkeypatch):
             make(source, output, tokenizer, progress=False)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    names = {path.name for path in output.iterdir()}
-    assert names == {"settings.json", "vocab.txt", "records-00000.tfrecord.partial"}
+    assert not output.exists()
     make(source, output, tokenizer)
     assert contents(output) == contents(tmp_path / "whole")
 
@@ -264,8 +272,9 @@ def test_bad_sizes_and_useless_text(tmp_path, tokenizer):
         make(source, tmp_path / "out", tokenizer, sequence_length=15)
     with pytest.raises(UserError, match="workers: 0 is too few"):
         make(source, tmp_path / "out", tokenizer, workers=0)
-    with pytest.raises(UserError, match=r"no sequence is left \(2 short, 0 unknown dropped\)"):
-        make(source, tmp_path / "out", tokenizer)
+    with pytest.raises(UserError, match=r"no sequence is left \(2 short, 0 mostly \[UNK\] dr"):
+        make(source, tmp_path / "deep" / "out", tokenizer)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
 
 
 def test_an_error_in_the_text_leaves_the_shards_before_it(tmp_path, tokenizer, monkeypatch):

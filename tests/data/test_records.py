@@ -18,7 +18,7 @@ VOCABULARY = ["[PAD]", "\u2028", "\x85", "##a"]
 def random_block(random, num_sequences, vocabulary_size, sequence_length=40):
     lengths = random.integers(12, sequence_length + 1, num_sequences)
     token_ids = random.integers(0, vocabulary_size, lengths.sum()).astype(np.int32)
-    return EncodedBlock(token_ids, lengths, {"short": 2, "unknown": 1}, 3, 100, 50)
+    return EncodedBlock(token_ids, lengths, {"short": 2, "unknown": 1}, 40, 3, 100, 50)
 
 
 def write_records(folder, vocabulary_size=1000, num_sequences=(5, 0, 7, 3), shards=2):
@@ -91,7 +91,11 @@ def test_totals(tmp_path):
     assert (records.num_sequences, records.num_tokens) == (15, len(tokens))
     np.testing.assert_array_equal(records.token_counts, np.bincount(tokens, minlength=1000))
     assert records.manifest["num_dropped"] == {"short": 8, "unknown": 4}
-    assert records.manifest["num_invalid_lines"] == 12
+    assert (records.manifest["num_lines"], records.manifest["num_invalid_lines"]) == (160, 12)
+    words = tokens[~np.isin(tokens, [9, 2, 3, 4])]
+    assert records.unknown_share == np.mean(words == 1)
+    [warning] = records.warnings  # 12 of 160 lines; hardly a token is [UNK]
+    assert warning.startswith(f"warning: {tmp_path}: 7.5% of the lines are not UTF-8")
     short = sum(len(sequence) <= 32 for sequence in sequences)
     assert records.manifest["length_histogram"] == {"bin_width": 32, "counts": [short, 15 - short]}
     assert (records.sequence_length, records.vocabulary_size) == (40, 1000)

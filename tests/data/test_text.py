@@ -100,7 +100,7 @@ def test_invalid_utf8_is_counted_or_refused(tmp_path):
     ("name", "content", "message"),
     [
         ("a.txt", b" \n\n", "a.txt: no text at all; check"),
-        ("a.txt", b"\xff\n\xff", r"no text at all \(2 lines are not UTF-8\)"),
+        ("a.jsonl", b'{"text": "\\ud800"}', r"no text at all \(1 lines are not UTF-8\)"),
         ("a.jsonl", b'{"text": "a"}\nno', "a.jsonl: line 2 is not JSON"),
         ("a.jsonl", b'{"txt": "a"}', "a.jsonl: line 1 lacks the text"),
         ("a.jsonl", b'{"text": 3}', "line 1 lacks the text"),

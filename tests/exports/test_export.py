@@ -145,9 +145,9 @@ def test_versions_lie_side_by_side_and_are_never_overwritten(
     words = ("--model", vectors, "--format", "saved_model")
     call(*words)  # into saved_models/ and under the folder's name, for none was given
     first = tmp_path / "saved_models" / "vectors" / "1"
-    out = capsys.readouterr().out
-    assert out.startswith("saved_models/vectors/1: ") and out.count("\n") == 1
-    assert " MB, " in out and "largest difference to the model" in out
+    out, progress = capsys.readouterr()
+    assert progress.startswith(f"loading {vectors}\nwriting saved_model in float32\n")
+    assert out.startswith("saved_models/vectors/1: ") and out.count("\n") == 1 and " MB, " in out
     before = {path: path.read_bytes() for path in first.rglob("*") if path.is_file()}
     assert run("export", *words) == 2
     error = capsys.readouterr().err
@@ -182,6 +182,7 @@ def test_an_export_into_an_empty_folder_that_is_there(vectors, tmp_path):
     assert 0 < found.size < size  # the card comes after
     assert found.largest_difference < 1e-4 * found.largest_output
     assert found.milliseconds > 0
+    assert found.agreement.share == pytest.approx(1, abs=1e-6) and found.agreement.count > 64
 
 
 def test_a_model_that_is_in_no_folder(tmp_path):

@@ -20,7 +20,7 @@ def write_records(folder, num_sequences, num_shards=2, shortest=12):
         ends = np.cumsum(lengths)
         token_ids[ends - lengths], token_ids[ends - 1] = 2, 3
         writer = ShardWriter(folder, number, 100, LENGTH)
-        writer.append(EncodedBlock(token_ids, lengths, {}, 0, 0, 0))
+        writer.append(EncodedBlock(token_ids, lengths, {}, 0, 0, 0, 0))
         writer.close()
     settings = {
         "vocabulary_size": 100,

@@ -300,7 +300,8 @@ def _add_text(verb: argparse._ActionsContainer, *, required: bool = True) -> Non
         required=required,
         nargs="+",
         metavar="PATH",
-        help=".txt or .jsonl, plain, .gz or .xz; globs; tfds:NAME; sample:train, sample:validation",
+        help=".txt or .jsonl, plain, .gz, .xz or .bz2; globs; tfds:NAME; sample:train, "
+        "sample:validation",
     )
 
 

@@ -251,11 +251,7 @@ def _export(options: argparse.Namespace) -> None:
         options.output,
         **{name: getattr(options, name) for name in names},
     )
-    print(
-        f"{folder}: {found.size / 1e6:.1f} MB, {found.milliseconds:.1f} ms for a short text, "
-        f"largest difference to the model {found.largest_difference:.2g} "
-        f"(outputs up to {found.largest_output:.3g})"
-    )
+    print(f"{folder}: {found}")
 
 
 def _predict(options: argparse.Namespace) -> None:

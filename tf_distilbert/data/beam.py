@@ -110,10 +110,11 @@ def prepare_with_beam(
             report.advance(0, sum(shard.num_text_bytes for shard in shards))
         records = folder.finish(shards)
     except BaseException:
-        _remove_shards(folder.path)
-        raise
-    finally:
         shutil.rmtree(parts, ignore_errors=True)
+        _remove_shards(folder.path)
+        folder.abandon()
+        raise
+    shutil.rmtree(parts, ignore_errors=True)
     report.summarise(records)
     return records
 

@@ -4,6 +4,7 @@ Every runner of `prepare` begins and ends with it, and tells its user so (`Progr
 lies in between, which sequence goes to which shard, is the runner's.
 """
 
+import contextlib
 import json
 import shutil
 import sys
@@ -16,8 +17,14 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tf_distilbert.atomic_writes import write_atomically
-from tf_distilbert.data.records import FORMAT_VERSION, Records
-from tf_distilbert.data.shards import ShardSummary, add_dropped, write_json, write_manifest
+from tf_distilbert.data.records import FORMAT_VERSION, MANIFEST, Records
+from tf_distilbert.data.shards import (
+    ShardSummary,
+    add_dropped,
+    read_whole_shards,
+    write_json,
+    write_manifest,
+)
 from tf_distilbert.data.text import fingerprint, no_text
 from tf_distilbert.errors import UserError, explain_write_errors
 from tf_distilbert.tokenization.tokenizer import Tokenizer
@@ -67,6 +74,7 @@ class OutputFolder:
         self.path = path
         self._sources = sources
         self._vocabulary = tokenizer.vocabulary
+        self._made: list[Path] = []  # by `claim`, the innermost first
         self.settings: dict[str, Any] = {
             "format_version": FORMAT_VERSION,
             "sources": fingerprint(sources),
@@ -92,6 +100,7 @@ class OutputFolder:
             UserError: it was made with other settings or cannot be written.
         """
         output, path = self.path, self.path / "settings.json"
+        self._made = [folder for folder in (output, *output.parents) if not folder.exists()]
         with explain_write_errors(output):
             output.mkdir(parents=True, exist_ok=True)
         if any(output.glob("records-*.tfrecord")) and not path.exists():
@@ -100,7 +109,7 @@ class OutputFolder:
             self._refuse_others(path)
         else:
             write_json(path, self.settings)
-        return Records.open(output, on_corrupt) if (output / "manifest.json").exists() else None
+        return Records.open(output, on_corrupt) if (output / MANIFEST).exists() else None
 
     def _refuse_others(self, path: Path) -> None:
         """Compare our settings with those that are there."""
@@ -151,11 +160,23 @@ class OutputFolder:
         if not any(shard.num_sequences for shard in shards):
             raise UserError(
                 f"{', '.join(self._sources)}: no sequence is left "
-                f"({join_counts(add_dropped(shards))} dropped); give "
-                f"more text, or a vocabulary that fits it, and remove {self.path}"
+                f"({describe_dropped(add_dropped(shards))} dropped); give more text, or a "
+                "vocabulary that fits it"
             )
         write_manifest(self.path, shards, self.settings)
         return Records.open(self.path, on_corrupt)
+
+    def abandon(self) -> None:
+        """Remove what was written after an error, but for sequences: with them a run goes on."""
+        if any(shard.num_sequences for shard in read_whole_shards(self.path)):
+            return
+        for pattern in ("records-*", "settings.json", "vocab.txt", "token_counts.npy", "*.partial"):
+            for path in self.path.glob(pattern):
+                with contextlib.suppress(OSError):
+                    path.unlink()
+        for folder in self._made:
+            with contextlib.suppress(OSError):  # somebody else may use it by now
+                folder.rmdir()
 
 
 class ProgressReport:
@@ -204,18 +225,30 @@ class ProgressReport:
     def say_already(self, records: Records) -> None:
         """Print that an earlier run has done it all."""
         self.say(f"{records.path}: already prepared, {len(records):,} sequences; nothing to do")
+        self.warn_of(records)
 
     def summarise(self, records: Records) -> None:
         """Print what the folder holds and how fast this run was."""
         fill = records.num_tokens / (records.num_sequences * records.sequence_length)
         self.say(
             f"{records.path}: {records.num_sequences:,} sequences, {records.num_tokens:,} tokens, "
-            f"{fill:.1%} filled; dropped {join_counts(records.manifest['num_dropped'])}; "
+            f"{fill:.1%} filled, {records.unknown_share:.1%} [UNK]; dropped "
+            f"{describe_dropped(records.manifest['num_dropped'])}; "
             f"{records.manifest['num_invalid_lines']:,} invalid lines; "
             f"{self._num_text_bytes / 1e6 / max(self._seconds, 1e-9):.1f} MB/s"
         )
+        self.warn_of(records)
+
+    def warn_of(self, records: Records) -> None:
+        """Print what should be known of records before they are learnt."""
+        for line in records.warnings:
+            self.say(line)
 
 
-def join_counts(counts: dict[str, int]) -> str:
-    """Write numbers before their names: ``4 short, 1 unknown``."""
-    return ", ".join(f"{count:,} {name}" for name, count in counts.items())
+# What sequences are dropped for; see `drop_useless`.
+_REASONS = {"short": "short", "unknown": "mostly [UNK]"}
+
+
+def describe_dropped(counts: dict[str, int]) -> str:
+    """Say how many sequences were dropped for which reason: ``4 short, 1 mostly [UNK]``."""
+    return ", ".join(f"{count:,} {_REASONS[name]}" for name, count in counts.items())

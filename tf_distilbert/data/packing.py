@@ -225,6 +225,7 @@ class BlockEncoder:
         return EncodedBlock(
             *wrap_pieces(token_ids, pieces, tokenizer.start_id, tokenizer.end_id),
             num_dropped=num_dropped,
+            num_lines=block.num_lines,
             num_invalid_lines=block.num_invalid_lines,
             num_text_bytes=block.num_bytes,
             num_source_bytes=block.num_source_bytes,

@@ -86,8 +86,12 @@ def prepare(
         report.say_already(records)
         return records
     folder.begin()
-    _write_shards(folder, sources, tokenizer, workers, report)
-    records = folder.finish(read_whole_shards(folder.path), on_corrupt)
+    try:
+        _write_shards(folder, sources, tokenizer, workers, report)
+        records = folder.finish(read_whole_shards(folder.path), on_corrupt)
+    except UserError:
+        folder.abandon()
+        raise
     report.summarise(records)
     return records
 

@@ -38,7 +38,16 @@ from tf_distilbert.data.shard_files import (
 )
 from tf_distilbert.errors import UserError
 
+MANIFEST = "manifest.json"
+"""The file that marks a folder of records as finished."""
+
 FORMAT_VERSION = 3
+
+MOST_UNKNOWN = 0.05
+"""A text with a larger share of [UNK] is not what the vocabulary was made for."""
+
+MOST_INVALID_LINES = 0.05
+"""A text with a larger share of lines that are not UTF-8 has another encoding in places."""
 
 HELD_OUT_BLOCK = 16
 """Sequences that `Records.split` holds out side by side."""
@@ -131,7 +140,7 @@ class Records:
         path = Path(path)
         if not path.is_dir():
             raise UserError(f"{path}: no such folder; make it with `tf-distilbert prepare`")
-        manifest_path = path / "manifest.json"
+        manifest_path = path / MANIFEST
         if not manifest_path.exists():
             raise UserError(f"{path}: unfinished (no manifest.json); run prepare again")
         broken = UserError(f"{manifest_path}: broken; remove {path} and prepare again")
@@ -197,6 +206,31 @@ class Records:
         view.num_sequences = len(view._rows)
         view.num_tokens = int(self._index["length"][view._rows].sum())
         return view
+
+    @property
+    def unknown_share(self) -> float:
+        """The share of [UNK] among all tokens but [PAD], [CLS], [SEP] and [MASK]."""
+        pad, unknown, *others = self.special_ids
+        num_tokens = self.token_counts.sum() - self.token_counts[[pad, *others]].sum()
+        return float(self.token_counts[unknown] / max(num_tokens, 1))
+
+    @property
+    def warnings(self) -> list[str]:
+        """What should be known of the text before it is learnt, each a line."""
+        lines = []
+        if self.unknown_share > MOST_UNKNOWN:
+            lines.append(
+                f"warning: {self.path}: {self.unknown_share:.1%} of the tokens are [UNK], which "
+                "the vocabulary cannot spell; use a model or vocabulary of the text's language"
+            )
+        num_lines = self.manifest.get("num_lines", 0)  # older records do not say
+        num_invalid = self.manifest["num_invalid_lines"]
+        if num_invalid > MOST_INVALID_LINES * num_lines > 0:
+            lines.append(
+                f"warning: {self.path}: {num_invalid / num_lines:.1%} of the lines are not UTF-8 "
+                "and were left out; convert the text: iconv -f latin1 -t utf-8"
+            )
+        return lines
 
     @property
     def identity(self) -> str:

@@ -21,6 +21,7 @@ import tensorflow as tf
 from tf_distilbert.atomic_writes import publish, write_atomically
 from tf_distilbert.data.records import (
     FORMAT_VERSION,
+    MANIFEST,
     json_checksum,
     shard_path,
     token_dtype,
@@ -63,7 +64,8 @@ class EncodedBlock:
             int32 [sum(lengths)].
         lengths: tokens of each sequence, special tokens included; int64 [num_sequences].
         num_dropped: sequences left out, by reason.
-        num_invalid_lines: lines that were no UTF-8 and were skipped.
+        num_lines: lines that were read.
+        num_invalid_lines: those of them that were no UTF-8 and were skipped.
         num_text_bytes: bytes of text in the block.
         num_source_bytes: bytes read from the sources, which may be compressed, for the block.
     """
@@ -71,6 +73,7 @@ class EncodedBlock:
     token_ids: np.ndarray
     lengths: np.ndarray
     num_dropped: dict[str, int]
+    num_lines: int
     num_invalid_lines: int
     num_text_bytes: int
     num_source_bytes: int
@@ -86,6 +89,7 @@ class ShardSummary:
     num_tokens: int = 0
     num_blocks: int = 0
     num_text_bytes: int = 0
+    num_lines: int = 0
     num_invalid_lines: int = 0
     index_crc32: int = 0
     counts_crc32: int = 0
@@ -137,6 +141,7 @@ class ShardWriter:
         summary.num_tokens += len(token_ids)
         summary.num_blocks += 1
         summary.num_text_bytes += block.num_text_bytes
+        summary.num_lines += block.num_lines
         summary.num_invalid_lines += block.num_invalid_lines
         summary.num_dropped = _add(summary.num_dropped, block.num_dropped)
 
@@ -268,6 +273,7 @@ def write_manifest(folder: Path, shards: Sequence[ShardSummary], settings: dict[
         "num_sequences": sum(shard.num_sequences for shard in shards),
         "num_tokens": sum(shard.num_tokens for shard in shards),
         "num_text_bytes": sum(shard.num_text_bytes for shard in shards),
+        "num_lines": sum(shard.num_lines for shard in shards),
         "num_invalid_lines": sum(shard.num_invalid_lines for shard in shards),
         "num_dropped": add_dropped(shards),
         "length_histogram": {"bin_width": HISTOGRAM_BIN, "counts": histogram.tolist()},
@@ -277,4 +283,4 @@ def write_manifest(folder: Path, shards: Sequence[ShardSummary], settings: dict[
         "settings": settings,
     }
     manifest["crc32"] = json_checksum(manifest)
-    write_json(folder / "manifest.json", manifest)
+    write_json(folder / MANIFEST, manifest)

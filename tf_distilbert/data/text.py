@@ -6,11 +6,10 @@ small enough that memory stays bounded. The same sources always give the same bl
 an interrupted run skip the blocks it has done.
 
 What it leaves out: cleaning, language detection and deduplication. The text is taken as it is,
-but for lines that are not UTF-8.
+but for lines that are not UTF-8. `text_files` refuses files that are no text.
 """
 
 import glob
-import gzip
 import io
 import json
 import lzma
@@ -21,6 +20,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
+from tf_distilbert.data.text_files import (
+    MOST_INVALID,
+    explain_damage,
+    is_json_lines,
+    open_text,
+    other_encoding,
+    utf8_fault,
+)
 from tf_distilbert.data.tfds_split import load_split
 from tf_distilbert.errors import UserError
 
@@ -43,13 +50,15 @@ class TextBlock:
         documents: each a list of paragraphs: UTF-8, not empty, without newlines. A document
             longer than a block goes on in the next one.
         num_bytes: bytes of the paragraphs with one newline each.
-        num_invalid_lines: lines (or records) that were not UTF-8 and were skipped.
+        num_lines: lines (or records) that were read, but for blank ones.
+        num_invalid_lines: those of them that were not UTF-8 and were skipped.
         num_source_bytes: bytes read from the sources for this block. Over all blocks this is
             the sources' size, also where they are compressed.
     """
 
     documents: list[list[bytes]]
     num_bytes: int
+    num_lines: int
     num_invalid_lines: int
     num_source_bytes: int
 
@@ -64,17 +73,19 @@ def read_blocks(
     """Read sources one after another.
 
     Args:
-        sources: each the path of a text file (a blank line ends a document) or of a ``.jsonl``
-            file (one document a line, in its field ``text``), plain or ``.gz`` or ``.xz``; a glob
-            of such paths; ``tfds:NAME`` (the field ``text`` of the train split) or
-            ``tfds:NAME#SPLIT`` (e.g. ``#train[99%:]``); or ``sample:train``,
+        sources: each the path of a text file (a blank line ends a document) or of a ``.jsonl``,
+            ``.ndjson`` or ``.json`` file (one document a line, in its field ``text``), plain or
+            ``.gz``, ``.xz`` or ``.bz2``; a glob of such paths; ``tfds:NAME`` (the field ``text`` of
+            the train split) or ``tfds:NAME#SPLIT`` (e.g. ``#train[99%:]``); or ``sample:train``,
             ``sample:validation``.
-        invalid_utf8: ``"skip"`` and count lines that are not UTF-8, or ``"refuse"`` them.
+        invalid_utf8: ``"skip"`` and count lines that are not UTF-8, or ``"refuse"`` them. A file
+            of which most lines are not UTF-8 is refused in any case.
         block_bytes: a block ends with the first document that reaches this size.
         allow_empty: whether all sources may be without text, as a part of a corpus may be.
 
     Raises:
-        UserError: a source is missing, truncated or not what its name says, or all are empty.
+        UserError: a source is missing, truncated, no text or not what its name says, or all are
+            empty.
     """
     if invalid_utf8 not in ("skip", "refuse"):
         raise UserError(f"invalid_utf8: {invalid_utf8!r} is neither 'skip' nor 'refuse'")
@@ -168,24 +179,24 @@ class _Corpus:
     def __init__(self, names: Sequence[str], refuse_invalid: bool) -> None:
         self._names = names
         self._refuse_invalid = refuse_invalid
-        self._num_invalid_lines = 0
+        self._num_lines = self._num_invalid_lines = 0
         self._stored: BinaryIO | None = None  # the source as stored, before decompression
         self._num_finished_bytes = 0  # of the sources before it
-        self._num_reported_bytes = 0
+        self._reported = (0, 0, 0)
 
     def make_block(self, documents: list[list[bytes]], num_bytes: int) -> TextBlock:
         num_read = self._num_finished_bytes + (self._stored.tell() if self._stored else 0)
-        block = TextBlock(
-            documents, num_bytes, self._num_invalid_lines, num_read - self._num_reported_bytes
-        )
-        self._num_invalid_lines, self._num_reported_bytes = 0, num_read
-        return block
+        counts = (self._num_lines, self._num_invalid_lines, num_read)
+        new = (now - before for now, before in zip(counts, self._reported, strict=True))
+        self._reported = counts
+        return TextBlock(documents, num_bytes, *new)
 
     def paragraphs(self) -> Iterator[bytes]:
         """Every paragraph of every source in order; ``b""`` stands between two documents."""
         for name in self._names:
             if name.startswith(_TFDS):
                 for number, text in enumerate(_tfds_texts(name), 1):
+                    self._num_lines += 1
                     yield from self._record_paragraphs(text, f"{name}: record {number}")
             elif name.startswith(_SAMPLE):
                 with self._counted(io.BytesIO(_sample_bytes(name))) as stream:
@@ -203,23 +214,23 @@ class _Corpus:
             self._stored = None
 
     def _file_paragraphs(self, path: str) -> Iterator[bytes]:
-        base, suffix = os.path.splitext(path)
-        base = base if suffix in (".gz", ".xz") else path
-        read = self._json_paragraphs if base.endswith(".jsonl") else self._text_paragraphs
+        read = self._json_paragraphs if is_json_lines(path) else self._text_paragraphs
         try:
             with self._counted(open(path, "rb")) as stored:
-                yield from read(_decompressed(stored, suffix), path)
-        except (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError) as error:
-            raise UserError(
-                f"{path}: truncated or damaged {suffix} file ({error}); fetch or compress it again"
-            ) from None
-        except OSError as error:
-            raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
+                yield from read(open_text(stored, path), path)
+        except (EOFError, zlib.error, lzma.LZMAError, OSError) as error:
+            raise explain_damage(error, path) from None
 
     def _text_paragraphs(self, stream: BinaryIO, name: str) -> Iterator[bytes]:
+        first_line, first_invalid = self._num_lines, self._num_invalid_lines
         for number, line in _lines(stream):
+            self._num_lines += bool(line.strip())
             if self._is_valid(line, f"{name}: line {number}"):
                 yield line.strip()
+        num_lines = self._num_lines - first_line
+        num_invalid = self._num_invalid_lines - first_invalid
+        if num_invalid > MOST_INVALID * num_lines:
+            raise other_encoding(name, num_invalid, num_lines)
 
     def _json_paragraphs(self, stream: BinaryIO, name: str) -> Iterator[bytes]:
         lines = iter(lambda: stream.readline(MAX_JSON_BYTES), b"")
@@ -228,7 +239,10 @@ class _Corpus:
             if len(line) == MAX_JSON_BYTES:
                 raise UserError(f"{where} is longer than {MAX_JSON_BYTES >> 20} MiB; split it")
             line = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
-            if line.strip() and self._is_valid(line, where):
+            if not line.strip():
+                continue
+            self._num_lines += 1
+            if self._is_valid(line, where):
                 yield from self._record_paragraphs(_json_text(line, where), where)
 
     def _record_paragraphs(self, text: bytes, where: str) -> Iterator[bytes]:
@@ -239,27 +253,15 @@ class _Corpus:
 
     def _is_valid(self, text: bytes, where: str) -> bool:
         """Whether it is UTF-8. If it is not, count it or refuse it."""
-        if text.isascii():
+        if (fault := utf8_fault(text)) is None:
             return True
-        try:
-            text.decode("utf-8")
-        except UnicodeDecodeError as error:
-            if self._refuse_invalid:
-                raise UserError(
-                    f"{where} is not UTF-8 (byte {error.start + 1} of it); convert the file, or "
-                    "skip such lines with invalid_utf8: skip"
-                ) from None
-            self._num_invalid_lines += 1
-            return False
-        return True
-
-
-def _decompressed(stored: BinaryIO, suffix: str) -> BinaryIO:
-    if suffix == ".gz":
-        return io.BufferedReader(gzip.GzipFile(fileobj=stored))
-    if suffix == ".xz":
-        return io.BufferedReader(lzma.LZMAFile(stored))
-    return stored
+        if self._refuse_invalid:
+            raise UserError(
+                f"{where} is not UTF-8 (byte {fault + 1} of it); convert the file, or skip such "
+                "lines with invalid_utf8: skip"
+            )
+        self._num_invalid_lines += 1
+        return False
 
 
 def _lines(stream: BinaryIO) -> Iterator[tuple[int, bytes]]:

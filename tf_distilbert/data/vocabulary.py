@@ -72,8 +72,13 @@ def learn_vocabulary(
     continuations = sorted(token for token in smallest if token.startswith("##") and token != "##")
     vocabulary = _train(learner, _texts(sources, rare), size, continuations)
     write_atomically(output, ("\n".join(vocabulary) + "\n").encode("utf-8"))
-    if num_invalid_lines := sum(block.num_invalid_lines for block in read_blocks(sources)):
-        print(f"{num_invalid_lines:,} lines that are not UTF-8 were skipped", file=sys.stderr)
+    counts = [(block.num_invalid_lines, block.num_lines) for block in read_blocks(sources)]
+    num_invalid_lines, num_lines = map(sum, zip(*counts, strict=True))
+    if num_invalid_lines:
+        print(
+            f"{num_invalid_lines:,} of {num_lines:,} lines are not UTF-8 and were skipped",
+            file=sys.stderr,
+        )
     if len(vocabulary) < size:
         print(
             f"{output}: only {len(vocabulary):,} of {size:,} tokens; the text has no more pieces "

@@ -9,17 +9,16 @@ import keras
 import tensorflow as tf
 from rich.console import Console
 
+from tf_distilbert.console.lines import say
 from tf_distilbert.console.time_left import TimeLeft
 from tf_distilbert.data.masking import TokenMasker
 from tf_distilbert.data.pipeline import evaluation_dataset
 from tf_distilbert.data.prepare import prepare
-from tf_distilbert.data.records import Records
 from tf_distilbert.distillation.distiller import Distiller
 from tf_distilbert.distillation.pretrainer import MaskedLMPretrainer
 from tf_distilbert.errors import UserError
 from tf_distilbert.model_files.keras_nlp_models import as_model
 from tf_distilbert.models.masked_language_model import MaskedLanguageModel
-from tf_distilbert.tokenization.tokenizer import Tokenizer
 from tf_distilbert.training.trainer import MaskedMeanTrainer
 
 
@@ -65,9 +64,19 @@ def evaluate(
     if teacher is not None:
         _compare(model, teacher)  # refuses two that do not fit, before any text is read
     console = Console(stderr=True) if progress else None
+    name = text if isinstance(text, str) else ", ".join(text)
     with tempfile.TemporaryDirectory() as folder:
         with TimeLeft(console, "reading the text"):
-            records = _prepare(text, model.tokenizer, Path(folder) / "records", sequence_length)
+            records = prepare(
+                text,
+                model.tokenizer,
+                Path(folder) / "records",
+                sequence_length=sequence_length,
+                progress=False,
+            )
+        if console is not None:
+            for warning in records.warnings:
+                say(console, warning.replace(str(records.path), name))
         masker = TokenMasker.for_records(records, seed=seed)
         batches = evaluation_dataset(records, masker, min(batch_size, len(records)))
         predictions = sum(float(weights.numpy().sum()) for _, _, weights in batches)
@@ -77,16 +86,6 @@ def evaluate(
             "invalid_lines": records.manifest["num_invalid_lines"],
         }
         return measure(model, teacher, batches, console) | counts
-
-
-def _prepare(
-    text: str | Sequence[str], tokenizer: Tokenizer, folder: Path, sequence_length: int
-) -> Records:
-    try:
-        return prepare(text, tokenizer, folder, sequence_length=sequence_length, progress=False)
-    except UserError as error:
-        # Nobody has to remove a folder that is gone by then.
-        raise UserError(str(error).replace(f", and remove {folder}", "")) from None
 
 
 def measure(

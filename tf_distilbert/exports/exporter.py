@@ -4,15 +4,20 @@ import contextlib
 import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from rich.console import Console
 
 from tf_distilbert.atomic_writes import whole_folder, write_atomically
+from tf_distilbert.console.lines import say
 from tf_distilbert.errors import UserError, explain_write_errors
 from tf_distilbert.exports import formats
+from tf_distilbert.exports.agreement import check_agreement
+from tf_distilbert.exports.check_texts import calibration_texts, check_texts, num_checked
 from tf_distilbert.exports.formats import PRECISIONS
 from tf_distilbert.exports.model_card import FILE as CARD
 from tf_distilbert.exports.model_card import model_card, usage
@@ -67,8 +72,13 @@ def export(
     top_k: int = 5,
     batching: int | None = None,
     calibration: Sequence[str] | None = None,
+    console: Console | None = None,
 ) -> tuple[Path, Verification]:
     """Write a model in another format, run what was written, and compare.
+
+    An export in which few answers are the model's is kept with a warning, and one in 8 bits in
+    which most are others is refused: `agreement.EXPECTED_AGREEMENT` and `LEAST_AGREEMENT` say
+    where the limits are.
 
     Args:
         model: what `load_task_model` takes; or a model with its tokenizer.
@@ -88,7 +98,9 @@ def export(
         top_k: words for each mask, of a masked language model's SavedModel.
         batching: write a file for the server, too, by which it puts up to so many texts of several
             requests together; it refuses requests of more.
-        calibration: sources of text, as `read_blocks` takes them, for ``full_int8``.
+        calibration: sources of text, as `read_blocks` takes them, for ``full_int8``. The
+            first lines are calibrated on, the next ones are compared on.
+        console: where progress and warnings are shown, by default stderr.
 
     Returns:
         The folder of the export, and how it compares with the model.
@@ -99,20 +111,28 @@ def export(
 
     Example:
         >>> folder, found = tf_distilbert.export("runs/mini/model", "saved_model", version=3)
-        >>> found.largest_difference < 1e-4
-        True
+        >>> found.largest_difference < 1e-4, found.agreement.share
+        (True, 1.0)
     """
     _check_options(format_name, precision, version, batching, calibration)
     _check_names(output, name)
+    tell = partial(say, console or Console(stderr=True))
     source = None if isinstance(model, EncoderModel) else model
     if output is None and format_name != "saved_model":
         raise UserError(f"--format {format_name} needs --output: a new folder")
+    # The rows of a LiteRT file all have one length.
+    row_length = (max_length or LITERT_LENGTH) if format_name == "litert" else None
+    extra: dict[str, Any] = {}
+    texts = check_texts(num_checked(row_length))
+    if calibration:
+        extra["calibration"], texts = calibration_texts(calibration, len(texts))
     if source is not None:
+        tell(f"loading {source}")
         model = load_task_model(source, task)
     if not isinstance(model, EncoderModel):
         raise UserError(f"{source}: is a keras-nlp preset, which keras-nlp's own export() writes")
-    if format_name == "litert" and max_length is None:
-        max_length = min(LITERT_LENGTH, model.architecture.max_positions)
+    if row_length is not None and max_length is None:
+        max_length = min(row_length, model.architecture.max_positions)
     service = _service(ServedModel.of(model, max_length), model, long_texts, top_k)
     folder = Path(SAVED_MODELS if output is None else output)
     if format_name == "saved_model":
@@ -121,16 +141,18 @@ def export(
     _check_free(folder)
     # A keras-nlp preset by its name has no folder of its own.
     home = None if source is None or is_preset(source) else resolve_folder(source)
-    extra: dict[str, Any] = {"calibration": calibration} if calibration else {}
-    with _new_parents(folder), whole_folder(folder) as partial:
-        run = _WRITE[format_name](model, service, partial, precision, **extra)
-        found = verify(
-            service.model, _as_raw(service.run), run, partial, _tolerance(format_name, precision)
-        )
+    with _new_parents(folder), whole_folder(folder) as partial_folder:
+        tell(f"writing {format_name} in {precision}")
+        run = _WRITE[format_name](model, service, partial_folder, precision, **extra)
+        tell("checking the answers")
+        tolerance = _tolerance(format_name, precision)
+        found = verify(service.model, _as_raw(service.run), run, partial_folder, tolerance, texts)
         if format_name == "saved_model" and isinstance(model.tokenizer, WordPieceTokenizer):
-            verify_texts(service, SavedModelSession(partial), TOLERANCES[precision])
+            verify_texts(service, SavedModelSession(partial_folder), TOLERANCES[precision])
+        if warning := check_agreement(found.agreement, precision):
+            tell(warning)
         if format_name == "litert" and isinstance(model.tokenizer, WordPieceTokenizer):
-            shutil.copyfile(EXAMPLE, partial / "example.py")
+            shutil.copyfile(EXAMPLE, partial_folder / "example.py")
         where = folder.parent if format_name == "saved_model" else folder
         card = model_card(
             model,
@@ -142,7 +164,7 @@ def export(
             found,
             usage(format_name, service.model, where, name or folder.name),
         )
-        (partial / CARD).write_text(card, encoding="utf-8")
+        (partial_folder / CARD).write_text(card, encoding="utf-8")
         if batching:
             write_atomically(folder.parent / BATCHING, batching_parameters(batching).encode())
     return folder, found

@@ -1,14 +1,12 @@
 """One function for each format: it writes the files, and gives what runs them on raw inputs."""
 
 from collections.abc import Iterator, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from tf_distilbert.data.text import read_blocks
 from tf_distilbert.errors import UserError, explain_missing
 from tf_distilbert.exports.description import write_description
 from tf_distilbert.exports.litert_file import QUANTIZATIONS
@@ -33,9 +31,6 @@ PRECISIONS = {
 LITERT_SLOTS = 8
 """Positions that a masked language model in a LiteRT file predicts at once."""
 
-CALIBRATION_TEXTS = 200
-"""Texts from which ranges of integers are learnt."""
-
 
 def as_saved_model(model: EncoderModel, service: Service, folder: Path, precision: str) -> RawRun:
     """Write a SavedModel; see `write_saved_model`."""
@@ -53,7 +48,7 @@ def as_litert(
     """Write ``model.tflite`` and its description; the length of a row is ``max_length``.
 
     Args:
-        calibration: sources of text for ``full_int8``; see `read_blocks`.
+        calibration: texts for ``full_int8``.
     """
     from tf_distilbert.exports.litert_file import convert_to_litert
 
@@ -154,16 +149,9 @@ def _describe(
     write_description(folder, service.model, **facts, input_shapes=shapes)
 
 
-def _calibration_rows(
-    served: ServedModel, sources: Sequence[str]
-) -> Iterator[dict[str, np.ndarray]]:
-    """Give rows as the model takes them, from the first texts of the sources."""
-    texts = (
-        b" ".join(document).decode()
-        for block in read_blocks(sources)
-        for document in block.documents
-    )
-    for text in islice(texts, CALIBRATION_TEXTS):
+def _calibration_rows(served: ServedModel, texts: Sequence[str]) -> Iterator[dict[str, np.ndarray]]:
+    """Give rows as the model takes them, one a text."""
+    for text in texts:
         tokens = served.tokenizer.tokenize([text])
         windows = cut_into_windows(served, tokens, length=served.max_length)
         row = {name: tensor.numpy() for name, tensor in windows.inputs.items()}

@@ -45,8 +45,9 @@ def convert_to_litert(
             - ``float16``: weights are stored in 16 bits and computed with in 32.
             - ``int8``: weights in 8 bits, a scale for each channel; activations stay float32, and
               are rounded for each matrix product, a scale for each row.
-            - ``full_int8``: weights and activations in 8 bits, for accelerators that know nothing
-              else; scales of activations come from `calibration`. Much of the quality is lost.
+            - ``full_int8``: weights and activations in 8 bits, for accelerators that compute with
+              integers only; scales of activations come from `calibration`. Much of the quality is
+              lost.
         calibration: for ``full_int8``, some hundred typical inputs: int32 arrays by name, in the
             function's shapes.
 

@@ -94,6 +94,7 @@ def _facts(
         "size": f"{verification.size / 1e6:.1f} MB",
         "largest difference to the Keras model": f"{verification.largest_difference:.2g} "
         f"(outputs up to {verification.largest_output:.3g})",
+        "agreement with the Keras model": str(verification.agreement),
         "latency of one short text, where it was exported": f"{verification.milliseconds:.1f} ms",
     }
     if served.labels:

@@ -2,7 +2,7 @@
 
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,26 +10,24 @@ import numpy as np
 import tensorflow as tf
 
 from tf_distilbert.errors import UserError
+from tf_distilbert.exports.agreement import Agreement, measure_agreement
+from tf_distilbert.exports.check_texts import SAMPLE_TEXTS, check_rows
 from tf_distilbert.serving.served_model import ServedModel
 from tf_distilbert.serving.service import Service
-from tf_distilbert.serving.token_windows import cut_into_windows, cut_off, pair_room
 
 RawRun = Callable[[Mapping[str, np.ndarray]], np.ndarray]
 
 TOLERANCES = {"float32": 1e-4, "float16": 0.02, "bfloat16": 0.1, "int8": 0.5, "full_int8": 1.0}
 """By precision: differences above this share of the largest output are those of a broken file.
 
-What a precision costs is not for this check to say but for a task: docs/serving.md has figures.
+They say little of the answers, which `check_agreement` compares. What a precision costs is for a
+task to say: docs/serving.md has figures.
 """
 
 KERAS_NLP_TOLERANCE = 1e-3
 """Of keras-nlp's presets, whose head computes slightly differently; see `export_keras_nlp`."""
 
-SAMPLE_TEXTS = (
-    "A short text with a [MASK] in it.",
-    "The quick brown fox jumps over the lazy dog, while 12 others watch it from the river bank.",
-    "Crème brûlée, naïve façades, Ελλάδα, 東京 and an emoji 🙂 in one line!",
-)
+_ROWS_AT_ONCE = 16
 _TIMINGS = 9
 
 
@@ -42,16 +40,30 @@ class Verification:
         largest_output: the model's, in the same place or another.
         size: bytes of all files.
         milliseconds: median latency of one short text.
+        agreement: how many of the answers are the model's; see `Agreement`.
     """
 
     largest_difference: float
     largest_output: float
     size: int
     milliseconds: float
+    agreement: Agreement
+
+    def __str__(self) -> str:
+        return (
+            f"{self.size / 1e6:.1f} MB, {self.milliseconds:.1f} ms for a short text, "
+            f"largest difference to the model {self.largest_difference:.2g} "
+            f"(outputs up to {self.largest_output:.3g}), agreement {self.agreement}"
+        )
 
 
 def verify(
-    served: ServedModel, model: RawRun, written: RawRun, folder: Path, tolerance: float
+    served: ServedModel,
+    model: RawRun,
+    written: RawRun,
+    folder: Path,
+    tolerance: float,
+    texts: Sequence[str],
 ) -> Verification:
     """Compare a written file with the model it was made from, and time it.
 
@@ -61,19 +73,25 @@ def verify(
         written: the file, opened.
         folder: all that was written.
         tolerance: see `TOLERANCES`.
+        texts: to compare on, the first of them also to time; see `check_texts`.
 
     Raises:
         UserError: the file's outputs are not the model's.
     """
-    inputs = sample_inputs(served)
-    expected, found = model(inputs), written(inputs)
-    if served.task not in ("sequence_classification", "masked_lm"):
-        real = inputs["padding_mask"].astype(bool)  # of padding anything may be said
-        expected, found = expected[real], found[:, : real.shape[1]][real]
+    rows = check_rows(served, texts)
+    expected, found = _run(model, rows.inputs), _run(written, rows.inputs)
+    what = "the raw outputs"
+    _check_shape(what, expected, found)
+    agreement = measure_agreement(served, expected, found, rows.counted)
+    if served.task != "sequence_classification":  # of padding anything may be said
+        real = rows.inputs["padding_mask"].astype(bool)
+        some = rows.counted if served.task == "masked_lm" else real
+        expected, found = expected[some], found[some]
     scale = float(np.abs(expected).max())
-    difference = _check_close("the raw outputs", expected, found, tolerance * scale)
-    first = {name: values[:1] for name, values in inputs.items()}
-    return Verification(difference, scale, folder_size(folder), _latency(written, first))
+    difference = _check_close(what, expected, found, tolerance * scale)
+    first = {name: values[:1] for name, values in rows.inputs.items()}
+    milliseconds = _latency(written, first)
+    return Verification(difference, scale, folder_size(folder), milliseconds, agreement)
 
 
 def verify_texts(
@@ -104,13 +122,17 @@ def verify_texts(
                 raise UserError(f"the export: {what} is not the model's; nothing was kept of it")
 
 
-def _check_close(what: str, expected: np.ndarray, found: np.ndarray, most: float) -> float:
-    """Give the largest difference, or refuse it."""
+def _check_shape(what: str, expected: np.ndarray, found: np.ndarray) -> None:
     if expected.shape != found.shape:
         raise UserError(
             f"the export: {what} have shape {list(found.shape)}, the model's "
             f"{list(expected.shape)}; nothing was kept of it"
         )
+
+
+def _check_close(what: str, expected: np.ndarray, found: np.ndarray, most: float) -> float:
+    """Give the largest difference, or refuse it."""
+    _check_shape(what, expected, found)
     difference = float(np.abs(expected - found).max()) if expected.size else 0.0
     if not difference <= most:
         raise UserError(
@@ -120,17 +142,11 @@ def _check_close(what: str, expected: np.ndarray, found: np.ndarray, most: float
     return difference
 
 
-def sample_inputs(served: ServedModel) -> dict[str, np.ndarray]:
-    """Make a few rows of ids as the model takes them; of pairs, where it knows pairs."""
-    tokens = served.tokenizer.tokenize(list(SAMPLE_TEXTS))
-    questions = None
-    if served.task == "question_answering":
-        questions = cut_off(tf.reverse(tokens, [0]), pair_room(served) // 2)
-    windows = cut_into_windows(served, tokens, questions)
-    inputs = {name: tensor.numpy() for name, tensor in windows.inputs.items()}
-    if served.task == "masked_lm":
-        inputs["mask_positions"] = np.tile(np.array([1, 2], np.int32), (len(SAMPLE_TEXTS), 1))
-    return inputs
+def _run(run: RawRun, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Run some rows at a time, so that memory stays bounded."""
+    starts = range(0, len(inputs["token_ids"]), _ROWS_AT_ONCE)
+    parts = ({n: values[i : i + _ROWS_AT_ONCE] for n, values in inputs.items()} for i in starts)
+    return np.concatenate([run(part) for part in parts])
 
 
 def folder_size(folder: Path) -> int:

@@ -53,8 +53,8 @@ class RunDirectory:
     ``config.yaml`` (every default filled in), ``log.jsonl``, ``tensorboard/``, ``checkpoints/``,
     ``not_finite/`` (the batches whose updates were skipped, if any), ``damaged.jsonl`` (the
     sequences that could not be read, if any) and, when the run is complete, ``model/``. Records
-    prepared for the run are beside it, in ``NAME-data/``: they outlive it, and other runs with the
-    same data take them.
+    prepared for the run are beside it, in ``NAME-data/``: they outlive it, and other runs in
+    the same folder take them where text, tokenizer and length are the same.
 
     Attributes:
         path: the folder.

@@ -5,8 +5,9 @@ import json
 from pathlib import Path
 
 from tf_distilbert.config.data import DataConfig
+from tf_distilbert.data.output_folder import ProgressReport
 from tf_distilbert.data.prepare import prepare
-from tf_distilbert.data.records import Records
+from tf_distilbert.data.records import MANIFEST, Records
 from tf_distilbert.data.text import fingerprint
 from tf_distilbert.data.vocabulary import learn_vocabulary
 from tf_distilbert.errors import UserError, explain_write_errors
@@ -22,8 +23,9 @@ def load_records(
     Args:
         config: where the text or the records are.
         tokenizer: the model's; prepared records must have been made with it.
-        folder: where records are prepared, each under a name that tells what it is made of.
-        progress: whether to show that.
+        folder: where records are prepared, each under a name that tells what it is made of; those
+            of a run beside this one are taken where they are of the same text.
+        progress: whether to show that, and to warn of text that the tokenizer hardly knows.
 
     Raises:
         UserError: text or records are at fault, or are not the model's.
@@ -70,9 +72,13 @@ def find_records(
 def _prepared(
     name: str, text: list[str], config: DataConfig, tokenizer: Tokenizer, folder: Path
 ) -> Path:
-    """Tell where the records of a text are prepared."""
+    """Tell where the records of a text are prepared, or were: maybe for a run beside this one."""
     digest = _digest(text, tokenizer.sha256, config.sequence_length, config.invalid_utf8)
-    return folder / f"{name}-{digest}"
+    own = folder / f"{name}-{digest}"
+    if not (own / MANIFEST).exists():
+        for path in sorted(folder.parent.glob(f"*-data/*-{digest}/{MANIFEST}")):
+            return path.parent
+    return own
 
 
 def _open_or_prepare(
@@ -106,6 +112,7 @@ def _open_or_prepare(
             f"{records_path}: has sequences of {records.sequence_length} tokens, "
             f"data.sequence_length is {config.sequence_length}; make them equal"
         )
+    ProgressReport(progress, [], with_bar=False).warn_of(records)
     return records
 
 
