@@ -41,28 +41,29 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
         known: what there is; a dot in a name stands before its last part: ``train.steps``.
 
     Returns:
-        The known name that is spelled nearly alike; else one whose last part is that of the name,
-        has it as initials, is spelled nearly like it, or is within it. None if there is none.
+        The known name whose last part is that of the name, or ends as it does; else the one that is
+        spelled nearly alike, has the name as its initials, or is within it. None if there is none.
 
     Example:
         >>> nearest("lr", ["train.learning_rate", "train.steps"])
         'train.learning_rate'
     """
     known = list(known)
-    alike = [each for each in known if each.count(".") == name.count(".")]
-    if found := difflib.get_close_matches(name, alike, 1, cutoff=0.75):
-        return found[0]
-    last = name.rpartition(".")[2].replace("-", "_")
+    parents, _, last = name.rpartition(".")
+    last = last.replace("-", "_")
     ends = {each: each.rpartition(".")[2].replace("-", "_") for each in known}
+    alike = [each for each in known if each.count(".") == name.count(".")]
+    close = difflib.get_close_matches(name, alike, 1, cutoff=0.75)
     for matches in (
-        lambda end: end == last,
-        lambda end: "_" in end and "".join(word[0] for word in end.split("_") if word) == last,
-        lambda end: difflib.SequenceMatcher(None, last, end).ratio() >= 0.75,
-        lambda end: len(end) > 3 and (end in last or (len(last) > 3 and last in end)),
+        lambda each, end: end == last,
+        lambda each, end: f"_{end}".endswith(f"_{last}") or f"_{last}".endswith(f"_{end}"),
+        lambda each, end: each in close,
+        lambda each, end: "_" in end and "".join(word[:1] for word in end.split("_")) == last,
+        lambda each, end: difflib.SequenceMatcher(None, last, end).ratio() >= 0.75,
+        lambda each, end: len(end) > 3 and (end in last or (len(last) > 3 and last in end)),
     ):
-        found = [each for each, end in ends.items() if matches(end)]
+        found = [each for each, end in ends.items() if matches(each, end)]
         if found:  # of several the one with the same parents, or else the least nested
-            parents = name.rpartition(".")[0]
             return min(
                 found, key=lambda each: (each.rpartition(".")[0] != parents, each.count("."))
             )

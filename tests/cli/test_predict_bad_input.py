@@ -52,7 +52,7 @@ def test_predict_on_exports_that_are_broken(refused_predict, place):
     refused_predict("other", "a", message=r"^other\S*: ")
     (place / "half").mkdir()
     (place / "half" / "metadata.json").write_text("{}")
-    message = r"^half/metadata\.json: its task is None, none of ours"
+    message = r"^half/metadata\.json: its task is None, which is not supported"
     refused_predict("half", "a", message=message)
     (place / "half" / "metadata.json").write_text("[")
     refused_predict("half", "a", message=r"^half/metadata\.json: is not JSON")

@@ -174,7 +174,7 @@ BAD = {
     ),
     "layers of a student that is there": (
         {"student__initialize_from": "runs/first/model", "student__num_layers": 2},
-        r"student\.num_layers is given, .*; remove one \(student\.num_layers=null takes one back",
+        r"student\.num_layers is given, .*; leave one out, or give student\.num_layers=null",
     ),
     "map of a student that is there": (
         {"student__initialize_from": "runs/first/model", "student__layer_map": [0]},

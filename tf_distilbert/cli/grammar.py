@@ -6,12 +6,13 @@ What cannot be read is refused in one line that says what to write instead.
 """
 
 import argparse
+import difflib
 import itertools
+import os
 import re
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import NoReturn
 
 from tf_distilbert.cli.options import PROGRAM, TRAINING_VERBS, make_parser, verbs_of
@@ -36,8 +37,10 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     if not arguments:
         parser.error(f"a verb is missing; use one of {', '.join(verbs)}")
     name, *words = arguments
+    if name in ("-h", "--help", "--version"):
+        return parser.parse_args(arguments)
     if name.startswith("-"):
-        return parser.parse_args(arguments)  # --help, --version; all others are refused
+        parser.error(f"{name} stands before the verb; write {PROGRAM} VERB {name}")
     if name not in verbs:
         near = nearest(name, verbs)
         hint = f"did you mean {near}?" if near else f"use one of {', '.join(verbs)}"
@@ -46,7 +49,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     words, passed_on = verb.split_at_dashes(words)
     words, overrides = verb.sort(words)
     options = parser.parse_args([name, *words])
-    verb.refuse_empty_paths(options)
+    verb.refuse_empty_values(options)
     options.passed_on = passed_on
     if "overrides" in options:
         options.overrides = [*options.overrides, *overrides]
@@ -81,31 +84,36 @@ class _Verb:
         named: list[str] = []
         overrides: list[str] = []
         may_be_named = self._may_be_named(words)
-        rest = iter(words)
+        end = words.index("--") if "--" in words else len(words)
+        rest = iter(words[:end])
         for word in rest:
-            match = None if Path(word).exists() else _NAMED.match(word)
-            if word == "--":
-                others += [word, *rest]
-            elif word.startswith("--"):
-                others += self._flag_and_value(word, rest)
+            match = _NAMED.match(word)
+            if match and os.path.exists(word):
+                match = None
+            if word.startswith("--"):
+                others += self._flag_and_values(word, rest)
             elif match and (flag := "--" + match[1].replace("_", "-")) in may_be_named:
-                named.append(f"{flag}={word[match.end() :]}")
+                named += self._with_values(flag, word[match.end() :])
             elif match and "overrides" in self._positionals:
+                self._refuse_misspelt(match[1])
                 overrides.append(word)
             elif "config" in self._positionals and word.endswith((".yaml", ".yml")):
                 config.append(word)
             else:
                 others.append(word)
         flags = [word.partition("=")[0] for word in [*others, *named] if word.startswith("--")]
-        for word in named:
-            if flags.count(flag := word.partition("=")[0]) > 1:
+        for flag in flags:
+            if flags.count(flag) > 1 and self._flags[flag].nargs != 0:
                 self._parser.error(f"{flag} is given twice; leave one out")
-        return [*config, *named, *others], overrides
+        return [*config, *others, *named, *words[end:]], overrides
 
-    def refuse_empty_paths(self, options: argparse.Namespace) -> None:
+    def refuse_empty_values(self, options: argparse.Namespace) -> None:
         """Refuse what a shell makes of a variable that is not set."""
         for flag, action in self._flags.items():
-            if action.metavar in ("DIR", "FILE") and getattr(options, action.dest) == "":
+            value = getattr(options, action.dest, None)
+            if action.metavar != "TEXT" and (
+                "" in value if isinstance(value, list) else value == ""
+            ):
                 self._parser.error(f"{flag} is empty; give it a value")
 
     def _may_be_named(self, words: list[str]) -> set[str]:
@@ -117,16 +125,22 @@ class _Verb:
         given = {self._find(word.partition("=")[0]) for word in words if word.startswith("--")}
         return {flag for flag in flags - given if self._flags[flag].required}
 
-    def _flag_and_value(self, word: str, rest: Iterator[str]) -> list[str]:
+    def _flag_and_values(self, word: str, rest: Iterator[str]) -> list[str]:
         """Give a flag by its own name, and its value, or the first of several."""
         written, separator, value = word.partition("=")
         flag = self._find(written)
         if flag is None:
             self._refuse(written)
         if separator:
-            return [f"{flag}={value}"]
+            return self._with_values(flag, value)
         takes_more = self._flags[flag].nargs not in (0, "?")
         return [flag, *itertools.islice(rest, 1 if takes_more else 0)]
+
+    def _with_values(self, flag: str, value: str) -> list[str]:
+        """Give a flag with its value, or with those of ``[a, b]`` if it takes several."""
+        if self._flags[flag].nargs == "+" and value.startswith("[") and value.endswith("]"):
+            return [flag, *(each.strip() for each in value[1:-1].split(","))]
+        return [f"{flag}={value}"]
 
     def _find(self, written: str) -> str | None:
         """Find the flag that is meant: this one, or the only one that begins so."""
@@ -137,13 +151,32 @@ class _Verb:
         return found[0] if len(found) == 1 else None
 
     def _refuse(self, flag: str) -> NoReturn:
-        near = nearest(flag, [each for each in self._flags if each.startswith("--")])
-        if near:
+        name = flag.strip("-")
+        if near := nearest(flag, [each for each in self._flags if each.startswith("--")]):
             hint = f"did you mean {near}?"
-        elif (name := flag.strip("-")) in self._positionals:
+        elif name in self._positionals:
             hint = f"write what it stands for alone: {PROGRAM} {self.name} {name.upper()}"
         elif "overrides" in self._positionals:
-            hint = "a setting is written key=value, as train.steps=100"
+            key = nearest(name.replace("-", "_"), self._keys()) or "train.steps"
+            hint = f"a setting is written key=value: {key}=..."
         else:
             hint = "see --help"
         self._parser.error(f"{flag}: there is no such option; {hint}")
+
+    def _refuse_misspelt(self, name: str) -> None:
+        """Refuse what is no setting but nearly an option: else the option would only be missing."""
+        flags = [flag.strip("-").replace("-", "_") for flag in self._flags]
+        near = difflib.get_close_matches(name, flags, 1, cutoff=0.75)
+        if "." not in name and near and name not in self._keys():
+            self._parser.error(f"{name}: there is no such option; did you mean {near[0]}=...?")
+
+    def _keys(self) -> list[str]:
+        from tf_distilbert.config import finetuning, jobs
+        from tf_distilbert.config.file import all_keys
+
+        kinds = {
+            "pretrain": jobs.PretrainConfig,
+            "distill": jobs.DistillConfig,
+            "evaluate": finetuning.TaskEvaluationConfig,
+        }
+        return list(all_keys(kinds.get(self.name, finetuning.FinetuneConfig)))

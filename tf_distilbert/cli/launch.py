@@ -132,7 +132,8 @@ class _Lines:
                 lines, rest = ([rest] if rest else []), b""
             self._unfinished[number] = rest
             for line in lines:
-                print(f"[worker {number}] {line.decode(errors='replace')}", file=sys.stderr)
+                # In one piece: the first worker writes there, too.
+                sys.stderr.write(f"[worker {number}] {line.decode(errors='replace')}\n")
         return bool(ready)
 
 

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from tf_distilbert.cli.grammar import parse
+from tf_distilbert.cli.options import PROGRAM
 from tf_distilbert.cli.verbs import VERBS
 from tf_distilbert.errors import Interrupted, UserError
 
@@ -27,20 +28,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         if options.debug:
             raise
-        print(f"tf-distilbert: {error}", file=sys.stderr)
+        _tell(str(error))
         return 2
     except Interrupted as stopped:
         how = _how_to_go_on(arguments, options.verb)
-        print(f"tf-distilbert: {stopped}; {how}", file=sys.stderr)
+        _tell(f"{stopped}; {how}")
         return 128 + stopped.signal
     except KeyboardInterrupt:
         if options.debug:
             raise
-        print("tf-distilbert: stopped", file=sys.stderr)
+        _tell("stopped")
         return 130
     except BrokenPipeError:  # whoever reads has enough, as in `... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
+
+
+def _tell(message: str) -> None:
+    """Write a line to stderr, at once: of several workers none writes into another's line."""
+    sys.stderr.write(f"{PROGRAM}: {message}\n")
 
 
 def _open_closed_streams() -> None:
@@ -65,4 +71,4 @@ def _how_to_go_on(arguments: Sequence[str] | None, verb: str) -> str:
     again = [word for word in words if word not in ("--overwrite", "--resume")]
     # Of many runs, those that are finished are kept and the others go on by themselves.
     resume = [] if verb == "retention" else ["--resume"]
-    return f"go on with: {shlex.join(['tf-distilbert', *again, *resume])}"
+    return f"go on with: {shlex.join([PROGRAM, *again, *resume])}"

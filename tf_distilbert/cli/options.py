@@ -32,6 +32,7 @@ _IN_OUR_WORDS = {
     r"^argument (.*?): invalid int value: (.*)": r"\1 is \2; it takes a whole number",
     r"^argument (.*?): invalid float value: (.*)": r"\1 is \2; it takes a number",
     r"^argument (.*?): invalid choice: (.*) \(choose from (.*)\)": r"\1 is \2; use one of \3",
+    r"^argument (.*?): ignored explicit argument (.*)": r"\1 takes no value; leave \2 out",
     r"^unrecognized arguments: (.*)": r"too much: \1; leave it out, or see --help",
 }
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tf_distilbert.cli.options import FORMATS
-from tf_distilbert.errors import UserError, explain_write_errors
+from tf_distilbert.errors import UserError, explain_write_errors, nearest
 
 
 def _quickstart(options: argparse.Namespace) -> None:
@@ -171,12 +171,14 @@ def _evaluate_task(options: argparse.Namespace) -> None:
 
 
 def _retention(options: argparse.Namespace) -> None:
-    from tf_distilbert.config.file import load_config, parse_config, with_overrides
+    from tf_distilbert.config.file import all_keys, load_config, parse_config, with_overrides
     from tf_distilbert.config.finetuning import FinetuneConfig
     from tf_distilbert.config.jobs import DistillConfig
 
+    keys = list(all_keys(FinetuneConfig))
     for setting in options.overrides:
-        if option := _OPTION_OF_A_SETTING.get(setting.partition("=")[0].strip()):
+        key = setting.partition("=")[0].strip()
+        if option := _OPTION_OF_A_SETTING.get(key if key in keys else nearest(key, keys) or ""):
             raise UserError(f"{setting}: is no setting of retention; give {option} instead")
     values = with_overrides({}, options.overrides)
     # What differs between the fine-tunings is filled in there.

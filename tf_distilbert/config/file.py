@@ -94,9 +94,12 @@ def with_overrides(
         key, separator, text = override.partition("=")
         if not separator or not key.strip():
             raise UserError(f"{override!r}: a setting is written key=value, as train.steps=100")
-        if key.strip() in given:
+        key = key.strip()
+        if key in given:
             raise UserError(f"{key}: is given twice, as an option and as a setting; leave one out")
-        found[key.strip()] = _parse(text, override)
+        if above := next((each for each in given if key.startswith(f"{each}.")), None):
+            raise UserError(f"unknown key {key}: {above} is one value, without keys of its own")
+        found[key] = _parse(text, override)
     found |= given
     for key, value in found.items():
         _set(values, key, value)
@@ -109,7 +112,7 @@ def with_overrides(
 
 def parse_config(kind: type[Config], values: Mapping[str, Any]) -> Config:
     """Make a configuration out of nested dictionaries; as strict as `load_config`."""
-    known = list(_all_keys(kind))
+    known = list(all_keys(kind))
     for key in _given_keys(kind, values):
         if key not in known:
             near = nearest(key, known)
@@ -124,13 +127,13 @@ def parse_config(kind: type[Config], values: Mapping[str, Any]) -> Config:
     return _make(kind, values, "")
 
 
-def _all_keys(kind: type, prefix: str = "") -> Iterator[str]:
-    """Every key of a kind of configuration, parts before the keys within them."""
+def all_keys(kind: type, prefix: str = "") -> Iterator[str]:
+    """Give every key of a kind of configuration, parts before the keys within them."""
     hints = typing.get_type_hints(kind)
     for item in fields(kind):
         yield prefix + item.name
         if is_dataclass(hints[item.name]):
-            yield from _all_keys(hints[item.name], f"{prefix}{item.name}.")
+            yield from all_keys(hints[item.name], f"{prefix}{item.name}.")
 
 
 def _given_keys(kind: type, values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:

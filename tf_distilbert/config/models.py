@@ -33,7 +33,7 @@ class StudentConfig:
                 if getattr(self, name) is not None:
                     raise UserError(
                         f"student.{name} is given, but the model of student.initialize_from has "
-                        f"its own layers; remove one (student.{name}=null takes one back)"
+                        f"its own layers; leave one out, or give student.{name}=null"
                     )
         if self.num_layers and self.layer_map and len(self.layer_map) != self.num_layers:
             raise UserError(

@@ -25,7 +25,7 @@ from tf_distilbert.data.shards import (
     write_json,
     write_manifest,
 )
-from tf_distilbert.data.text import fingerprint, no_text
+from tf_distilbert.data.text import check_sources, fingerprint, no_text
 from tf_distilbert.errors import UserError, explain_write_errors
 from tf_distilbert.tokenization.tokenizer import Tokenizer
 
@@ -100,6 +100,8 @@ class OutputFolder:
             UserError: it was made with other settings or cannot be written.
         """
         output, path = self.path, self.path / "settings.json"
+        if not (output / MANIFEST).exists():
+            check_sources(self._sources)
         self._made = [folder for folder in (output, *output.parents) if not folder.exists()]
         with explain_write_errors(output):
             output.mkdir(parents=True, exist_ok=True)
@@ -224,7 +226,7 @@ class ProgressReport:
 
     def say_already(self, records: Records) -> None:
         """Print that an earlier run has done it all."""
-        self.say(f"{records.path}: already prepared, {len(records):,} sequences; nothing to do")
+        self.say(f"{records.path}: already prepared, {len(records):,} sequences")
         self.warn_of(records)
 
     def summarise(self, records: Records) -> None:

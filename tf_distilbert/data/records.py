@@ -223,6 +223,13 @@ class Records:
                 f"warning: {self.path}: {self.unknown_share:.1%} of the tokens are [UNK], which "
                 "the vocabulary cannot spell; use a model or vocabulary of the text's language"
             )
+        num_unknown, num_all = self.manifest["num_dropped"]["unknown"], len(self)
+        num_all += sum(self.manifest["num_dropped"].values())
+        if num_unknown > MOST_UNKNOWN * num_all:
+            lines.append(
+                f"warning: {self.path}: {num_unknown / num_all:.0%} of the sequences are mostly "
+                "[UNK] and were left out; use a model or vocabulary of the text's language"
+            )
         num_lines = self.manifest.get("num_lines", 0)  # older records do not say
         num_invalid = self.manifest["num_invalid_lines"]
         if num_invalid > MOST_INVALID_LINES * num_lines > 0:

@@ -147,6 +147,22 @@ def expand_sources(sources: Sequence[str]) -> list[str]:
     return names
 
 
+def check_sources(sources: Sequence[str]) -> None:
+    """See, before hours of work, that all files of a corpus begin as text does.
+
+    Raises:
+        UserError: as `expand_sources`; or a file is no text, or is packed and damaged.
+    """
+    for name in expand_sources(sources):
+        if name.startswith((_TFDS, _SAMPLE)):
+            continue
+        try:
+            with open(name, "rb") as stored:
+                open_text(stored, name)
+        except (EOFError, OSError, lzma.LZMAError, zlib.error) as error:
+            raise explain_damage(error, name) from None
+
+
 def fingerprint(sources: Sequence[str]) -> list[list[Any]]:
     """Tell one corpus from another without reading it.
 

@@ -50,11 +50,13 @@ class Agreement:
             encoder, the mean cosine of the file's vectors with the model's, one a token.
         count: how many answers were compared.
         answers: what they are.
+        distinct: how many different ones the model gave; with 1 the share says nothing.
     """
 
     share: float
     count: int
     answers: str
+    distinct: int = 2
 
     def __str__(self) -> str:
         share = f"{self.share:.1%}"
@@ -74,8 +76,11 @@ def measure_agreement(
         found: the file's, of the same shape.
         counted: which answers count; see `CheckRows`.
     """
+    distinct = 2
     if served.task == "sequence_classification":
         same, answers = _SAME[served.problem](expected, found), _LABELS[served.problem]
+        kinds = {"single_label": lambda: expected.argmax(-1), "multi_label": lambda: expected > 0}
+        distinct = len(np.unique(kinds.get(served.problem, lambda: expected)(), axis=0))
     elif served.task == "question_answering":
         with_text = counted.any(axis=1)
         same = (_places(expected, counted) == _places(found, counted)).all(axis=1)[with_text]
@@ -83,7 +88,10 @@ def measure_agreement(
     else:
         compare = _cosine if served.task == "encoder" else _same_best
         same, answers = compare(expected[counted], found[counted]), _ANSWERS[served.task]
-    return Agreement(float(np.mean(same)) if same.size else 1.0, same.size, answers)
+        if served.task != "encoder":
+            distinct = len(np.unique(expected[counted].argmax(-1)))
+    share = float(np.mean(same)) if same.size else 1.0
+    return Agreement(share, same.size, answers, distinct)
 
 
 def check_agreement(agreement: Agreement, precision: str) -> str | None:
@@ -103,6 +111,11 @@ def check_agreement(agreement: Agreement, precision: str) -> str | None:
         return (
             f"warning: {says}, less than {expected:.0%}; measure the export on your own task, or "
             "use another --precision"
+        )
+    if agreement.distinct == 1:
+        return (
+            f"warning: the model gives all {agreement.count:,} {agreement.answers} alike, so their "
+            "agreement says nothing; measure the export on your own task"
         )
     return None
 

@@ -75,7 +75,9 @@ def calibration_texts(sources: Sequence[str], num_checks: int) -> tuple[list[str
         for document in block.documents
         for paragraph in document
     )
-    texts = list(islice(lines, CALIBRATION_TEXTS + num_checks))
+    seen: set[str] = set()
+    different = (line for line in lines if not (line in seen or seen.add(line)))  # type: ignore[func-returns-value]
+    texts = list(islice(different, CALIBRATION_TEXTS + num_checks))
     return texts[:CALIBRATION_TEXTS], texts[-num_checks:]
 
 

@@ -44,7 +44,7 @@ def read_description(folder: Path) -> tuple[ServedModel, dict[str, Any]]:
     facts = read_json(folder / FILE)
     if facts.get("task") not in TASK_MODELS:
         raise UserError(
-            f"{folder / FILE}: its task is {facts.get('task')!r}, none of ours; "
+            f"{folder / FILE}: its task is {facts.get('task')!r}, which is not supported; "
             "export the model again"
         )
     try:

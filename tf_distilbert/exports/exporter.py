@@ -114,12 +114,17 @@ def export(
         >>> found.largest_difference < 1e-4, found.agreement.share
         (True, 1.0)
     """
-    _check_options(format_name, precision, version, batching, calibration)
+    _check_options(format_name, precision, version, name, batching, calibration)
     _check_names(output, name)
     tell = partial(say, console or Console(stderr=True))
     source = None if isinstance(model, EncoderModel) else model
     if output is None and format_name != "saved_model":
         raise UserError(f"--format {format_name} needs --output: a new folder")
+    folder = Path(SAVED_MODELS if output is None else output)
+    if format_name == "saved_model":
+        name = name or _name(source)
+        folder = folder / name / str(version)
+    _check_free(folder, "--output or --version" if format_name == "saved_model" else "--output")
     # The rows of a LiteRT file all have one length.
     row_length = (max_length or LITERT_LENGTH) if format_name == "litert" else None
     extra: dict[str, Any] = {}
@@ -134,11 +139,6 @@ def export(
     if row_length is not None and max_length is None:
         max_length = min(row_length, model.architecture.max_positions)
     service = _service(ServedModel.of(model, max_length), model, long_texts, top_k)
-    folder = Path(SAVED_MODELS if output is None else output)
-    if format_name == "saved_model":
-        name = name or _name(source)
-        folder = folder / name / str(version)
-    _check_free(folder)
     # A keras-nlp preset by its name has no folder of its own.
     home = None if source is None or is_preset(source) else resolve_folder(source)
     with _new_parents(folder), whole_folder(folder) as partial_folder:
@@ -174,6 +174,7 @@ def _check_options(
     format_name: str,
     precision: str,
     version: int,
+    name: str | None,
     batching: int | None,
     calibration: Sequence[str] | None,
 ) -> None:
@@ -185,6 +186,9 @@ def _check_options(
         )
     if version < 1:
         raise UserError(f"--version is {version}; servers know whole numbers from 1 on")
+    if format_name != "saved_model" and (version != 1 or name is not None):
+        option = "--version" if version != 1 else "--name"
+        raise UserError(f"{option} goes with --format saved_model, not {format_name}; leave it out")
     if batching is not None and (batching < WARM_UP_BATCH or format_name != "saved_model"):
         raise UserError(
             f"--batching {batching}: {WARM_UP_BATCH} or more, with --format saved_model"
@@ -231,10 +235,10 @@ def _name(source: str | Path | None) -> str:
     return path.parent.name if path.name == "model" else path.name
 
 
-def _check_free(folder: Path) -> None:
-    """See, before anything is written, that the output is free."""
+def _check_free(folder: Path, options: str) -> None:
+    """See, before anything is loaded, that the output is free; the options choose another."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"{folder}: exists already; choose another --output or --version")
+        raise UserError(f"{folder}: exists already; choose another {options}")
 
 
 @contextlib.contextmanager

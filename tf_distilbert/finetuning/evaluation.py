@@ -224,6 +224,7 @@ def _check_fine_tuned(model: str | Path, task: Task, data: str | Path) -> None:
         return
     what = _WITHOUT_TASK.get(written, f"was fine-tuned for {written}, not for {wanted}")
     learnt = task.model_of or task.name
+    data = data if str(data) == "tfds" or Path(data).is_dir() else "DATA"
     raise UserError(
         f"{model}: {what}; `tf-distilbert finetune --task {learnt} --model {model} --data {data} "
         "--output DIR` makes a model of the task from it, in DIR/model"

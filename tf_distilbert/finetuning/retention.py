@@ -56,7 +56,7 @@ class RetentionPlan:
 
     def __post_init__(self) -> None:
         if self.seeds < 1 or not self.tasks or not self.learning_rates:
-            raise UserError("give one seed, task and learning rate or more")
+            raise UserError("give at least one of each: seeds, tasks, learning rates")
 
     def check(self) -> None:
         """See that tasks, data and models are there.

@@ -117,8 +117,8 @@ def as_markdown(summary: Mapping[str, Any], differences_to: str | None = None) -
     tasks = list(models[teacher]["tasks"])
     seeds = len(next(iter(models[teacher]["tasks"].values()))["scores"])
     lines = [
-        f"Median of {seeds} seeds (lowest to highest), in percent; the score is the mean of the "
-        "tasks' medians.",
+        f"Median of {seeds} seed{'s' * (seeds > 1)} (lowest to highest), in percent; the score is "
+        "the mean of the tasks' medians.",
         "",
         _row(["model", "parameters", "ms", "score", *tasks]),
         _row(["---"] * (4 + len(tasks))),

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save_file
 
+from tf_distilbert.assets import asset
 from tf_distilbert.atomic_writes import whole_folder
 from tf_distilbert.errors import UserError
 from tf_distilbert.model_files.google_checkpoint import is_google_checkpoint, read_google_checkpoint
@@ -45,6 +46,11 @@ from tf_distilbert.models.encoder_model import EncoderModel
 from tf_distilbert.models.masked_language_model import MaskedLanguageModel
 from tf_distilbert.tokenization.folder import read_tokenizer
 from tf_distilbert.tokenization.tokenizer import Tokenizer
+
+SAMPLE_TEACHER = "saved_models/sample_teacher"
+"""The small teacher that comes along; found by this name from anywhere."""
+
+_CONFIGS = (".json", ".yaml")  # of models, of runs
 
 
 def load_model(path: str | Path) -> MaskedLanguageModel | KerasNlpMaskedLanguageModel:
@@ -287,6 +293,8 @@ def resolve_folder(path: str | Path) -> Path:
         return download(str(path))
     if str(path) and Path(path).is_dir():
         return _model_of_a_run(Path(path))
+    if Path(path) == Path(SAMPLE_TEACHER):
+        return asset(SAMPLE_TEACHER)  # from elsewhere than a checkout
     if Path(path).exists() or Path(f"{path}.index").exists():
         raise UserError(f"{path}: is no folder; give the folder that it is in")
     raise UserError(f"{path}: no such model folder; give its path, or hf://OWNER/NAME")
@@ -295,6 +303,12 @@ def resolve_folder(path: str | Path) -> Path:
 def _model_of_a_run(folder: Path) -> Path:
     """Give the folder itself, or the model in it if it is a run directory."""
     if (folder / "config.json").exists() or not (folder / "config.yaml").exists():
+        inner = sorted(p.parent.name for p in folder.glob("*/config.*") if p.suffix in _CONFIGS)
+        if inner and not any(path.is_file() for path in folder.iterdir()):
+            raise UserError(
+                f"{folder}: is no model folder, but a folder of {', '.join(inner[:5])}; give one "
+                f"of these, for example {folder / inner[0]}"
+            )
         return folder
     if not (folder / "model").is_dir():
         raise UserError(

@@ -84,7 +84,7 @@ def _tables(summary: dict[str, Any]) -> list[Table]:
         (name, [share(model["retention"]), *(share(t["retention"]) for t in _of(model))])
         for name, model in others.items()
     ]
-    caption = f"Median of {seeds} seeds, lowest and highest, in percent"
+    caption = f"Median of {seeds} seed{'s' * (seeds > 1)}, lowest and highest, in percent"
     tables = [
         Table(caption, ["model", "all", *tasks], scores),
         Table(f"Share of the score of {teacher}", ["model", "all", *tasks], shares),

@@ -29,6 +29,13 @@ _MAY_CHANGE = {
 # Not where a finished result is only looked up: that would be one of another length.
 _MAY_CHANGE_TO_GO_ON = {"train.steps", "train.epochs", "train.tokens", "train.precision"}
 
+# What a run reads: these keys have paths, if anything.
+_READ = {
+    *("teacher", "model", "initialize_from", "student.initialize_from", "data"),
+    *("data.text", "data.records", "data.validation", "data.validation_records"),
+    "data.vocabulary",
+}
+
 SCORES_FILE = "scores.json"
 """What a fine-tuning measured in the end."""
 
@@ -103,7 +110,7 @@ class RunDirectory:
     def _check_outside(self, config: JobConfig) -> None:
         for key, value in _flat(asdict(config)).items():
             for name in value if isinstance(value, list) else [value]:
-                if key == "output" or not isinstance(name, str) or not name:
+                if key not in _READ or not isinstance(name, str) or not name:
                     continue
                 path = Path(name).absolute()
                 if path.exists() and path.resolve().is_relative_to(self.path.resolve()):
