@@ -41,7 +41,7 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
         known: what there is; a dot in a name stands before its last part: ``train.steps``.
 
     Returns:
-        The known name whose last part is that of the name, or ends as it does; else the one that is
+        The known name whose last part is that of the name, or ends with it; else the one that is
         spelled nearly alike, has the name as its initials, or is within it. None if there is none.
 
     Example:
@@ -56,7 +56,7 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     close = difflib.get_close_matches(name, alike, 1, cutoff=0.75)
     for matches in (
         lambda each, end: end == last,
-        lambda each, end: f"_{end}".endswith(f"_{last}") or f"_{last}".endswith(f"_{end}"),
+        lambda each, end: f"_{end}".endswith(f"_{last}"),
         lambda each, end: each in close,
         lambda each, end: "_" in end and "".join(word[:1] for word in end.split("_")) == last,
         lambda each, end: difflib.SequenceMatcher(None, last, end).ratio() >= 0.75,

@@ -46,6 +46,13 @@ def test_a_run_that_would_replace_what_it_reads(refused, config, finished, key, 
     assert contents(finished) == before
 
 
+def test_an_output_may_be_called_as_a_setting_is(config, tmp_path, monkeypatch):
+    """The settings are strings that could be paths: linear, auto, float32."""
+    monkeypatch.chdir(tmp_path)
+    for flags in ([], ["--resume"], ["--overwrite"]):
+        assert run("distill", config, "output=float32", "train.precision=float32", *flags) == 0
+
+
 def test_a_folder_or_file_that_is_no_run(refused, config, tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "mine.txt").write_text("mine")

@@ -85,6 +85,19 @@ def test_settings_may_stand_among_files():
     assert options.batch_size == 4
 
 
+def test_several_values_in_either_form():
+    words = ["distill", "a.yaml", "train.steps=2"]
+    lists = [parse([*words, *text]).text for text in (["--text", "a", "b"], ["text=[a, b]"])]
+    assert lists == [["a", "b"]] * 2
+
+
+def test_a_long_text_is_no_file():
+    """A file's name has 255 bytes at most, and asking for a longer one is an error."""
+    for word in ("a" * 5000, "text=" + "a" * 5000):
+        assert parse(["predict", "model=m", word]).text == [word]
+    assert parse(["distill", "a.yaml", f"data.text={'a' * 5000}"]).overrides
+
+
 REFUSED = {
     "no verb": ("", r"a verb is missing; use one of quickstart, vocab, "),
     "a verb with a typo": ("distil", r"there is no verb 'distil'; did you mean distill\?"),
@@ -98,7 +111,7 @@ REFUSED = {
     "unknown option": ("evaluate --modle m", r"--modle: there is no such option; .* --model\?"),
     "setting as an option": (
         "distill a.yaml --learning_rate 3",
-        r"--learning_rate: there is no such option; a setting is written key=value, as train",
+        r"--learning_rate: there is no such .* is written key=value: train\.learning_rate=",
     ),
     "positional as an option": (
         "distill --config a.yaml",
@@ -111,6 +124,22 @@ REFUSED = {
         r"give --overwrite or --resume, not both",
     ),
     "no value": ("distill a.yaml --output", r"--output has no value; give it one"),
+    "before the verb": (
+        "--debug distill a.yaml",
+        r"--debug stands before the verb; write tf-distilbert VERB --debug",
+    ),
+    "an option that is a setting": (
+        "finetune --learning-rate 3e-5",
+        r"--learning-rate: there is no .* is written key=value: train\.learning_rate=",
+    ),
+    "a named option with a typo": (
+        "finetune task=a model=m data=d outptu=x",
+        r"outptu: there is no such option; did you mean output=\.\.\.\?",
+    ),
+    "two flags": ("evaluate --model m --text a --text b", r"--text is given twice; leave one out"),
+    "a flag with a value": ("distill a.yaml --resume=true", r"--resume takes no value; leave 'tr"),
+    "an empty name": ("evaluate --model m task=", r"--task is empty; give it a value"),
+    "an empty path among others": ("prepare vocab=v output=o text=[a,]", r"--text is empty; give"),
     "nothing": ("distill a.yaml teacher=", r"--teacher is empty; give it a value"),
     "no number": ("vocab text=a output=b size=ten", r"--size is 'ten'; it takes a whole number"),
     "no such kind": ("benchmark stp", r"kind is 'stp'; use one of 'step', 'inference', "),

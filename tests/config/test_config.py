@@ -116,6 +116,10 @@ BAD = {
     "key two levels up": ({"mask_share": 1}, r"did you mean data\.masking\.mask_share\?"),
     "initials": ({"train__lr": 1e-4}, r"key train\.lr; did you mean train\.learning_rate\?"),
     "initials one level up": ({"lr": 1e-4}, r"key lr; did you mean train\.learning_rate\?"),
+    "the last words": (
+        {"train__batch_size": 8},
+        r"key train\.batch_size; did you mean train\.global_batch_size\?",
+    ),
     "as others call it": (
         {"train__num_train_epochs": 3},
         r"key train\.num_train_epochs; did you mean train\.epochs\?",

@@ -79,6 +79,13 @@ def test_options_come_before_the_file_and_beside_no_setting(tmp_path):
         load_config(DistillConfig, path, ["data.text=a"], {"data.text": ["b"]})
 
 
+def test_what_is_one_value_has_no_keys(tmp_path):
+    path = write(tmp_path / "a.yaml", MINIMAL)
+    message = r"^unknown key teacher\.num_layers: teacher is one value, without keys of its own$"
+    with pytest.raises(UserError, match=message):
+        load_config(DistillConfig, path, ["teacher.num_layers=3"], {"teacher": "t"})
+
+
 def test_the_package_s_own_files_are_found_from_anywhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert load_config(DistillConfig, "configs/quickstart.yaml").output == "runs/quickstart"

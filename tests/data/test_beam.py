@@ -119,7 +119,7 @@ def test_a_stopped_run_starts_again(tmp_path, tokenizer, small_blocks, capsys):
     capsys.readouterr()
     again = prepare_with_beam(source, tokenizer, output, **SIZES)
     assert capsys.readouterr().err.startswith(
-        f"{output}: already prepared, {len(again):,} sequences; nothing to do\n"
+        f"{output}: already prepared, {len(again):,} sequences\n"
     )
 
 

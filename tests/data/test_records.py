@@ -94,8 +94,12 @@ def test_totals(tmp_path):
     assert (records.manifest["num_lines"], records.manifest["num_invalid_lines"]) == (160, 12)
     words = tokens[~np.isin(tokens, [9, 2, 3, 4])]
     assert records.unknown_share == np.mean(words == 1)
-    [warning] = records.warnings  # 12 of 160 lines; hardly a token is [UNK]
-    assert warning.startswith(f"warning: {tmp_path}: 7.5% of the lines are not UTF-8")
+    # 4 of 15 + 12 sequences, 12 of 160 lines; of what is left hardly a token is [UNK].
+    dropped, invalid = records.warnings
+    assert dropped.startswith(
+        f"warning: {tmp_path}: 15% of the sequences are mostly [UNK] and were"
+    )
+    assert invalid.startswith(f"warning: {tmp_path}: 7.5% of the lines are not UTF-8")
     short = sum(len(sequence) <= 32 for sequence in sequences)
     assert records.manifest["length_histogram"] == {"bin_width": 32, "counts": [short, 15 - short]}
     assert (records.sequence_length, records.vocabulary_size) == (40, 1000)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from support import tiny
 from tf_distilbert.data.beam import prepare_with_beam
 from tf_distilbert.data.prepare import prepare
 from tf_distilbert.data.text import read_blocks
@@ -168,6 +169,19 @@ def test_every_reader_refuses_it_and_leaves_nothing(tmp_path, name):
     with pytest.raises(UserError, match=r"a\.bin: is not text: "):
         READERS[name](str(tmp_path / "a.bin"), tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["a.bin"]
+
+
+def test_a_file_at_the_end_of_a_corpus_is_looked_at_first(tmp_path):
+    """Shards that are finished by then would block the command without that file."""
+    tiny.write_text(tmp_path / "a.txt")
+    (tmp_path / "b.zip").write_bytes(b"PK\x03\x04" + bytes(100))
+    out = tmp_path / "deep" / "out"
+    sources = [str(tmp_path / "a.txt"), str(tmp_path / "b.zip")]
+    options = {"sequence_length": 16, "shard_tokens": 1, "progress": False}
+    with pytest.raises(UserError, match=r"b\.zip: is a zip archive, not text in UTF-8; unpack it"):
+        prepare(sources, tiny.tokenizer(), out, **options)
+    assert not out.parent.exists()
+    assert len(prepare(sources[0], tiny.tokenizer(), out, **options))
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".ndjson", ".json", ".json.gz"])

@@ -27,7 +27,7 @@ def test_labels_of_texts():
     expected = [[1, 2, 0], [3, 1, 0], [0, 1, 2], [5, 5.1, 0]]
     found = [[0, 9, 8], [1, 3, 0], [0, 1, 2], [5.1, 5, 0]]
     agreement = measure("sequence_classification", expected, found)
-    assert agreement == Agreement(0.5, 4, "labels")
+    assert agreement == Agreement(0.5, 4, "labels", distinct=3)
     assert str(agreement) == "50.0% of 4 labels"
 
 
@@ -35,7 +35,7 @@ def test_sets_of_labels():
     """Of the second text one label of two is another."""
     expected, found = [[1, -1], [1, -1], [-1, -2]], [[9, -0.1], [1, 1], [-3, -1]]
     agreement = measure("sequence_classification", expected, found, problem="multi_label")
-    assert agreement == Agreement(pytest.approx(2 / 3), 3, "sets of labels")
+    assert agreement == Agreement(pytest.approx(2 / 3), 3, "sets of labels", distinct=2)
 
 
 def test_the_order_of_values():
@@ -49,7 +49,7 @@ def test_labels_of_tokens_that_count():
     expected = [[[1, 0], [1, 0], [1, 0], [0, 1]]]
     found = [[[0, 1], [2, 0], [0, 1], [0, 5]]]
     agreement = measure("token_classification", expected, found, [[False, True, True, True]])
-    assert agreement == Agreement(pytest.approx(2 / 3), 3, "labels of tokens")
+    assert agreement == Agreement(pytest.approx(2 / 3), 3, "labels of tokens", distinct=2)
 
 
 def test_places_of_answers_in_the_text():
@@ -69,7 +69,7 @@ def test_words_at_masks():
     expected = [[[0, 1, 0], [7, 0, 0]], [[0, 0, 1], [1, 0, 0]]]
     found = [[[0, 1, 0], [0, 0, 7]], [[0, 0, 1], [0, 1, 0]]]
     agreement = measure("masked_lm", expected, found, [[True, False], [True, True]])
-    assert agreement == Agreement(pytest.approx(2 / 3), 3, "words at masks")
+    assert agreement == Agreement(pytest.approx(2 / 3), 3, "words at masks", distinct=3)
 
 
 def test_the_cosine_of_vectors():
@@ -108,6 +108,14 @@ def test_limits(precision, share, outcome):
         assert "\n" not in warning
 
 
+def test_answers_that_are_all_alike_say_nothing():
+    for distinct, precision in ((1, "full_int8"), (1, "float32"), (2, "full_int8")):
+        warning = check_agreement(Agreement(1.0, 64, "labels", distinct), precision)
+        assert (warning is None) == (distinct == 2)
+    warning = check_agreement(Agreement(1.0, 64, "labels", 1), "int8")
+    assert warning.startswith("warning: the model gives all 64 labels alike, so their agreement")
+
+
 # Of a file
 
 
@@ -130,7 +138,7 @@ def test_a_file_with_other_answers_is_not_kept(tmp_path, calibration, capsys):
     """8 bits over outputs from -5 to 0.001 have steps of 0.02: the likeliest label is lost."""
     need("litert")
     options = {"precision": "full_int8", "max_length": 16, "calibration": calibration}
-    message = r"full_int8 with the model is 0\.0% of 64 labels; nothing was kept of it; use another"
+    message = r"full_int8 with the model is 0\.0% of 7 labels; nothing was kept of it; use another"
     with pytest.raises(UserError, match=message):
         export(hardly_trained(0.001), "litert", tmp_path / "out", **options)
     assert tree(tmp_path) == ["text.txt"]
@@ -140,13 +148,15 @@ def test_a_file_with_other_answers_is_not_kept(tmp_path, calibration, capsys):
 
 
 @pytest.mark.slow
-def test_a_file_with_the_same_answers_is_kept(tmp_path, calibration):
+def test_a_file_with_the_same_answers_is_kept(tmp_path, calibration, capsys):
+    """The model's are all alike, so that this says little, and that is said."""
     need("litert")
     options = {"precision": "full_int8", "max_length": 16, "calibration": calibration}
     folder, found = export(hardly_trained(1), "litert", tmp_path / "out", **options)
-    assert found.agreement == Agreement(1.0, 64, "labels")
+    assert found.agreement == Agreement(1.0, 7, "labels", distinct=1)
+    assert "warning: the model gives all 7 labels alike" in capsys.readouterr().err
     card = (folder / "README.md").read_text()
-    assert "| agreement with the Keras model | 100.0% of 64 labels |" in card
+    assert "| agreement with the Keras model | 100.0% of 7 labels |" in card
 
 
 def test_few_answers_are_said_and_kept(tmp_path, monkeypatch):

@@ -27,6 +27,13 @@ def test_what_is_compared_was_not_calibrated_on(tmp_path):
     assert checked == [f"line {i}" for i in range(200, 264)]
 
 
+def test_lines_that_come_again_count_once(tmp_path):
+    (tmp_path / "a.txt").write_text("\n".join(f"line {i % 9}" for i in range(500)))
+    used, compared = calibration_texts([str(tmp_path / "a.txt")], 4)
+    assert used == [f"line {i}" for i in range(9)]
+    assert compared == used[-4:]
+
+
 def test_of_a_short_text_the_last_lines_are_compared(tmp_path):
     learnt, checked = calibration_texts(write_lines(tmp_path / "a.txt", 220), 64)
     assert learnt == [f"line {i}" for i in range(200)]

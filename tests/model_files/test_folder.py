@@ -10,7 +10,7 @@ from safetensors.numpy import load_file, save_file
 from support import tiny
 from tf_distilbert.distillation.student import build_student
 from tf_distilbert.errors import UserError
-from tf_distilbert.model_files.folder import load_encoder, load_model, save_model
+from tf_distilbert.model_files.folder import SAMPLE_TEACHER, load_encoder, load_model, save_model
 
 
 @pytest.fixture
@@ -247,3 +247,15 @@ def test_a_path_that_is_no_folder(folder):
     for path in (folder / "config.json", ""):
         with pytest.raises(UserError, match=r"is no folder|no such model folder"):
             load_model(path)
+
+
+def test_a_folder_of_models_is_no_model(folder):
+    message = rf"^{folder.parent}: is no model folder, but a folder of model; give .* {folder}$"
+    with pytest.raises(UserError, match=message):
+        load_model(folder.parent)
+
+
+def test_the_sample_teacher_is_found_from_anywhere(tmp_path, monkeypatch):
+    there = load_model(SAMPLE_TEACHER).architecture
+    monkeypatch.chdir(tmp_path)
+    assert load_model(SAMPLE_TEACHER).architecture == there

@@ -50,13 +50,14 @@ class Agreement:
             encoder, the mean cosine of the file's vectors with the model's, one a token.
         count: how many answers were compared.
         answers: what they are.
-        distinct: how many different ones the model gave; with 1 the share says nothing.
+        distinct: how many different ones the model gave, as far as they are labels or words; with 1
+            the share says nothing.
     """
 
     share: float
     count: int
     answers: str
-    distinct: int = 2
+    distinct: int | None = None
 
     def __str__(self) -> str:
         share = f"{self.share:.1%}"
@@ -76,11 +77,8 @@ def measure_agreement(
         found: the file's, of the same shape.
         counted: which answers count; see `CheckRows`.
     """
-    distinct = 2
     if served.task == "sequence_classification":
         same, answers = _SAME[served.problem](expected, found), _LABELS[served.problem]
-        kinds = {"single_label": lambda: expected.argmax(-1), "multi_label": lambda: expected > 0}
-        distinct = len(np.unique(kinds.get(served.problem, lambda: expected)(), axis=0))
     elif served.task == "question_answering":
         with_text = counted.any(axis=1)
         same = (_places(expected, counted) == _places(found, counted)).all(axis=1)[with_text]
@@ -88,10 +86,18 @@ def measure_agreement(
     else:
         compare = _cosine if served.task == "encoder" else _same_best
         same, answers = compare(expected[counted], found[counted]), _ANSWERS[served.task]
-        if served.task != "encoder":
-            distinct = len(np.unique(expected[counted].argmax(-1)))
     share = float(np.mean(same)) if same.size else 1.0
-    return Agreement(share, same.size, answers, distinct)
+    return Agreement(share, same.size, answers, _count_distinct(served, expected, counted))
+
+
+def _count_distinct(served: ServedModel, expected: np.ndarray, counted: np.ndarray) -> int | None:
+    """Count the different labels or words that the model gives."""
+    if served.task == "sequence_classification" and served.problem != "regression":
+        found = expected > 0 if served.problem == "multi_label" else expected.argmax(-1)
+        return len(np.unique(found, axis=0))
+    if served.task in ("token_classification", "masked_lm"):
+        return len(np.unique(expected[counted].argmax(-1)))
+    return None
 
 
 def check_agreement(agreement: Agreement, precision: str) -> str | None:
