@@ -103,7 +103,7 @@ class _Verb:
                 others.append(word)
         flags = [word.partition("=")[0] for word in [*others, *named] if word.startswith("--")]
         for flag in flags:
-            if flags.count(flag) > 1 and self._flags[flag].nargs != 0:
+            if flags.count(flag) > 1 and flag in self._flags and self._flags[flag].nargs != 0:
                 self._parser.error(f"{flag} is given twice; leave one out")
         return [*config, *others, *named, *words[end:]], overrides
 
