@@ -141,7 +141,7 @@ def test_settings_stop_at_the_functions_that_begin_a_job():
 
     users = {name for name, path in MODULES.items() if takes_settings(path)}
     assert {name for name in users if not name.startswith("config.")} <= {
-        *("cli.verbs", "quickstart", "report.run", "report.run_models"),
+        *("cli.verbs", "cli.grammar", "quickstart", "report.run", "report.run_models"),
         *("runs.train", "runs.loop", "runs.records", "runs.directory", "runs.batches", "runs.job"),
         *("finetuning.finetune", "finetuning.batches", "finetuning.retention", "finetuning.trials"),
     }

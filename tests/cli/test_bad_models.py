@@ -47,7 +47,7 @@ BROKEN_MODELS = {
     ),
     "no config": (
         lambda folder: (folder / "config.json").unlink(),
-        r"broken/config\.json: missing; copy the whole folder again$",
+        r"broken/config\.json: missing; give a whole model folder$",
     ),
     "broken config": (
         lambda folder: (folder / "config.json").write_text("{"),

@@ -166,7 +166,11 @@ def test_what_is_missing_is_said_before_anything_is_trained(folder, capsys):
         (["--learning-rates", "fast"], "--learning-rates is 'fast'; give numbers"),
         (["--data", str(folder / "none")], "no such folder; name the folder of the data"),
     ):
-        assert main(list(map(str, arguments(folder, "refused", *more)))) == 2
+        words = arguments(folder, "refused")
+        for flag, value in (more,):
+            at = words.index(flag) if flag in words else len(words)
+            words[at : at + 2] = [flag, value]
+        assert main(list(map(str, words))) == 2
         errors = capsys.readouterr().err
         assert message in errors and errors.count("\n") == 1
         assert not (folder / "refused").exists()
