@@ -56,8 +56,8 @@ def quickstart(
     console.print(
         f"The student kept [bold]{metrics['retention']:.1%}[/bold] of the teacher's held-out "
         f"accuracy. It is in {student_folder}, a folder that `transformers` opens, too.\n\n"
-        "Ask it, measure it on a text of yours, distil a teacher of yours (any BERT; 300 steps of a "
-        "small one take 10 to 25 minutes on 2 cores):\n"
+        "Ask it, measure it on a text of yours, distil a teacher of yours (any BERT; 300 steps of "
+        "a small one take 10 to 25 minutes on 2 cores):\n"
         f'  tf-distilbert fill-mask --model {output} "Rome is the capital of \\[MASK]."\n'
         f"  tf-distilbert evaluate --model {output} --teacher {teacher_folder} --text FILE\n"
         "  tf-distilbert distill configs/mini-english.yaml --teacher DIR --text FILE "
