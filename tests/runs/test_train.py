@@ -142,10 +142,12 @@ def test_overwrite_starts_again_and_leaves_what_is_not_the_runs(folder):
 
 @pytest.mark.slow
 def test_records_of_the_same_text_are_made_once(folder, finished):
-    made = sorted(p.stat().st_mtime_ns for p in (folder / "finished-data").rglob("*.tfrecord"))
+    def prepared():  # for this run, or for another one beside it
+        return {path: path.stat().st_mtime_ns for path in folder.glob("*-data/*/*.tfrecord")}
+
+    made = prepared()
     run(folder, "finished", steps=1, resume="overwrite", validate_every=9)
-    again = sorted(p.stat().st_mtime_ns for p in (folder / "finished-data").rglob("*.tfrecord"))
-    assert made == again and len(made) == 2
+    assert prepared() == made and len(made) >= 2
 
 
 @pytest.mark.slow
