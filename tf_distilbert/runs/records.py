@@ -76,7 +76,7 @@ def _prepared(
     digest = _digest(text, tokenizer.sha256, config.sequence_length, config.invalid_utf8)
     own = folder / f"{name}-{digest}"
     if not (own / MANIFEST).exists():
-        for path in sorted(folder.parent.glob(f"*-data/*-{digest}/{MANIFEST}")):
+        for path in sorted(folder.parent.glob(f"*-data/{own.name}/{MANIFEST}")):
             return path.parent
     return own
 
