@@ -7,7 +7,7 @@ from rich.console import Console
 
 from support import tiny
 from tf_distilbert.console import time_left
-from tf_distilbert.console.lines import in_words, say
+from tf_distilbert.console.lines import duration, say
 from tf_distilbert.console.time_left import TimeLeft
 from tf_distilbert.evaluation.masked_lm import evaluate
 
@@ -70,8 +70,8 @@ def test_lines_break_at_spaces_on_a_terminal_and_nowhere_in_a_file():
 @pytest.mark.parametrize(
     ("seconds", "words"), [(4.4, "4 s"), (89, "89 s"), (90, "2 min"), (3600, "60 min")]
 )
-def test_times_in_words(seconds, words):
-    assert in_words(seconds) == words
+def test_times_duration(seconds, words):
+    assert duration(seconds) == words
 
 
 def test_an_evaluation_counts_the_batches_of_both_models_if_asked(tmp_path, capsys):

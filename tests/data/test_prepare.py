@@ -82,7 +82,8 @@ def test_a_corpus_worked_out_by_hand(tmp_path, tokenizer, capsys):
         "3 sequences, 40 tokens, 83.3% filled, 14.7% [UNK]; dropped 4 short, 1 mostly [UNK]; "
         "1 invalid lines; "
     ) in summary
-    assert warnings == records.warnings and len(warnings) == 3
+    said = [f"warning: {records.path}: {line}" for line in records.warnings]
+    assert warnings == said and len(warnings) == 3
     assert ": 14.7% of the tokens are [UNK], which the vocabulary cannot spell; use" in warnings[0]
     assert ": 12% of the sequences are mostly [UNK] and were left out; use" in warnings[1]
     assert ": 12.5% of the lines are not UTF-8 and were left out; convert" in warnings[2]
@@ -115,7 +116,7 @@ def test_a_second_run_has_nothing_to_do(tmp_path, tokenizer, monkeypatch, capsys
     second = make(source, tmp_path / "out", tokenizer)
     assert capsys.readouterr().err.splitlines() == [
         f"{tmp_path / 'out'}: already prepared, {len(first):,} sequences",
-        *first.warnings,
+        *(f"warning: {first.path}: {line}" for line in first.warnings),
     ]
     assert len(second) == len(first)
 

@@ -8,11 +8,11 @@ def say(console: Console, message: str) -> None:
     console.print(message, markup=False, highlight=False, soft_wrap=not console.is_terminal)
 
 
-def in_words(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """Write a time as one says it.
 
     Example:
-        >>> in_words(42), in_words(600), in_words(9000)
+        >>> duration(42), duration(600), duration(9000)
         ('42 s', '10 min', '2.5 h')
     """
     if seconds < 90:

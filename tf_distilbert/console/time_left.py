@@ -13,7 +13,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from tf_distilbert.console.lines import in_words, say
+from tf_distilbert.console.lines import duration, say
 
 EVERY_SECONDS = 10.0
 """A console that is no terminal gets a line as often."""
@@ -64,7 +64,7 @@ class TimeLeft:
         self._said = now
         left = (now - self._start) / self.done * (self.total - self.done)
         counts = f"{self.done:,} of {self.total:,} batches"
-        say(self.console, f"{self.what}: {counts}, about {in_words(left)} left")
+        say(self.console, f"{self.what}: {counts}, about {duration(left)} left")
 
     def callback(self) -> keras.callbacks.Callback:
         """Give what counts the batches of a Keras evaluation."""

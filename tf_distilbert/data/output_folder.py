@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tf_distilbert.atomic_writes import write_atomically
+from tf_distilbert.console.lines import say
 from tf_distilbert.data.records import FORMAT_VERSION, MANIFEST, Records
 from tf_distilbert.data.shards import (
     ShardSummary,
@@ -192,7 +193,7 @@ class ProgressReport:
 
     def __init__(self, enabled: bool, sources: list[list[Any]], *, with_bar: bool = True) -> None:
         sizes = [size for _, size, _ in sources]
-        self._console = Console(stderr=True, quiet=not enabled, soft_wrap=True, highlight=False)
+        self._console = Console(stderr=True, quiet=not enabled)
         self._bar = Progress(
             TextColumn("preparing"),
             BarColumn(),
@@ -222,7 +223,7 @@ class ProgressReport:
 
     def say(self, line: str) -> None:
         """Print one line."""
-        self._console.print(line, markup=False)
+        say(self._console, line)
 
     def say_already(self, records: Records) -> None:
         """Print that an earlier run has done it all."""
@@ -244,7 +245,7 @@ class ProgressReport:
     def warn_of(self, records: Records) -> None:
         """Print what should be known of records before they are learnt."""
         for line in records.warnings:
-            self.say(line)
+            self.say(f"warning: {records.path}: {line}")
 
 
 # What sequences are dropped for; see `drop_useless`.

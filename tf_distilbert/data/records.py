@@ -220,21 +220,21 @@ class Records:
         lines = []
         if self.unknown_share > MOST_UNKNOWN:
             lines.append(
-                f"warning: {self.path}: {self.unknown_share:.1%} of the tokens are [UNK], which "
+                f"{self.unknown_share:.1%} of the tokens are [UNK], which "
                 "the vocabulary cannot spell; use a model or vocabulary of the text's language"
             )
         num_unknown, num_all = self.manifest["num_dropped"]["unknown"], len(self)
         num_all += sum(self.manifest["num_dropped"].values())
         if num_unknown > MOST_UNKNOWN * num_all:
             lines.append(
-                f"warning: {self.path}: {num_unknown / num_all:.0%} of the sequences are mostly "
+                f"{num_unknown / num_all:.0%} of the sequences are mostly "
                 "[UNK] and were left out; use a model or vocabulary of the text's language"
             )
         num_lines = self.manifest.get("num_lines", 0)  # older records do not say
         num_invalid = self.manifest["num_invalid_lines"]
         if num_invalid > MOST_INVALID_LINES * num_lines > 0:
             lines.append(
-                f"warning: {self.path}: {num_invalid / num_lines:.1%} of the lines are not UTF-8 "
+                f"{num_invalid / num_lines:.1%} of the lines are not UTF-8 "
                 "and were left out; convert the text: iconv -f latin1 -t utf-8"
             )
         return lines

@@ -76,7 +76,7 @@ def evaluate(
             )
         if console is not None:
             for warning in records.warnings:
-                say(console, warning.replace(str(records.path), name))
+                say(console, f"warning: {name}: {warning}")
         masker = TokenMasker.for_records(records, seed=seed)
         batches = evaluation_dataset(records, masker, min(batch_size, len(records)))
         predictions = sum(float(weights.numpy().sum()) for _, _, weights in batches)

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from tf_distilbert.config.finetuning import FinetuneConfig
 from tf_distilbert.config.jobs import DistillConfig
-from tf_distilbert.console.lines import in_words, say
+from tf_distilbert.console.lines import duration, say
 from tf_distilbert.errors import UserError
 from tf_distilbert.finetuning.finetune import finetune
 from tf_distilbert.model_files.folder import load_tokenizer
@@ -94,7 +94,7 @@ class TrialCount:
             return trial.score(self.console)
         if self._seconds:
             left = fmean(self._seconds) * (self.total - self._number + 1)
-            line += f"; about {in_words(left)} left for all"
+            line += f"; about {duration(left)} left for all"
         say(self.console, line)
         start = time.perf_counter()
         score = trial.score(self.console)

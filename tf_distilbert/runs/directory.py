@@ -136,11 +136,11 @@ class RunDirectory:
             self._is_ours = True
             self.write_config(config)
 
-    def discard_if_fruitless(self) -> None:
+    def discard_if_nothing_learnt(self) -> None:
         """Remove a run that was made here and ended before anything was learnt.
 
-        The next try finds the place free. A checkpoint, a model, a batch that was not finite, a
-        report of some steps: any of them is worth to be kept.
+        The output is then free for the next try. A run is kept that has a checkpoint, a model, a
+        batch that was not finite, or a report of some steps.
         """
         kept = (self.checkpoints, self.not_finite, self.model)
         if not self._is_ours or any(path.is_dir() and any(path.iterdir()) for path in kept):

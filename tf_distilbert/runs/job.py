@@ -70,7 +70,7 @@ class Job:
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
-        """Do the job within: a worker that is lost is explained, a run without fruit taken away.
+        """Do the job within: explain a lost worker, remove a run that learnt nothing.
 
         Raises:
             UserError: another worker was lost.
@@ -80,7 +80,7 @@ class Job:
                 yield
         except BaseException:
             if is_chief(self.strategy):
-                self.run.discard_if_fruitless()
+                self.run.discard_if_nothing_learnt()
             raise
 
     @property

@@ -19,7 +19,7 @@ from rich.progress import (
 )
 from rich.progress import Progress as ProgressBar
 
-from tf_distilbert.console.lines import in_words, say
+from tf_distilbert.console.lines import duration, say
 from tf_distilbert.errors import Interrupted, NotFiniteError, UserError
 from tf_distilbert.runs.checkpoints import Checkpoints, Progress
 from tf_distilbert.runs.logs import DamageLog, RunLog
@@ -195,7 +195,7 @@ class Monitor(keras.callbacks.Callback):
             return
         since, start = self.clock
         seconds = (now - start) / max(1, step - since) * (self.total_steps - step)
-        left = f"  {in_words(seconds)} left" if since < step < self.total_steps else ""
+        left = f"  {duration(seconds)} left" if since < step < self.total_steps else ""
         say(self.console, f"step {step}/{self.total_steps}  loss {loss}  {rate} tokens/s{left}")
 
     def report(self, metrics: dict[str, float]) -> None:
