@@ -96,9 +96,7 @@ def test_totals(tmp_path):
     assert records.unknown_share == np.mean(words == 1)
     # 4 of 15 + 12 sequences, 12 of 160 lines; of what is left hardly a token is [UNK].
     dropped, invalid = records.warnings
-    assert dropped.startswith(
-        "15% of the sequences are mostly [UNK] and were"
-    )
+    assert dropped.startswith("15% of the sequences are mostly [UNK] and were")
     assert invalid.startswith("7.5% of the lines are not UTF-8")
     short = sum(len(sequence) <= 32 for sequence in sequences)
     assert records.manifest["length_histogram"] == {"bin_width": 32, "counts": [short, 15 - short]}
