@@ -39,7 +39,7 @@ _HOME = {
     "fill_mask": "evaluation.fill_mask",
     "finetune": "finetuning.finetune",
     "load_config": "config.file",
-    "load_encoder": "model_files.folder",
+    "load_encoder": "model_files.encoders",
     "load_model": "model_files.folder",
     "load_task_model": "model_files.folder",
     "load_tokenizer": "model_files.folder",
@@ -79,7 +79,7 @@ if TYPE_CHECKING:
     from tf_distilbert.finetuning.finetune import finetune as finetune
     from tf_distilbert.finetuning.retention import retention as retention
     from tf_distilbert.finetuning.trainer import TaskTrainer as TaskTrainer
-    from tf_distilbert.model_files.folder import load_encoder as load_encoder
+    from tf_distilbert.model_files.encoders import load_encoder as load_encoder
     from tf_distilbert.model_files.folder import load_model as load_model
     from tf_distilbert.model_files.folder import load_task_model as load_task_model
     from tf_distilbert.model_files.folder import load_tokenizer as load_tokenizer

@@ -10,7 +10,8 @@ from safetensors.numpy import load_file, save_file
 from support import tiny
 from tf_distilbert.distillation.student import build_student
 from tf_distilbert.errors import UserError
-from tf_distilbert.model_files.folder import SAMPLE_TEACHER, load_encoder, load_model, save_model
+from tf_distilbert.model_files.encoders import load_encoder
+from tf_distilbert.model_files.folder import SAMPLE_TEACHER, load_model, save_model
 
 
 @pytest.fixture

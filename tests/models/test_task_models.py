@@ -8,7 +8,8 @@ import pytest
 from support import tiny
 from support.task_model import LABELS, task_model
 from tf_distilbert.errors import UserError
-from tf_distilbert.model_files.folder import load_encoder, load_task_model, save_model
+from tf_distilbert.model_files.encoders import load_encoder
+from tf_distilbert.model_files.folder import load_task_model, save_model
 from tf_distilbert.model_files.task_config import _DROPOUT
 from tf_distilbert.models.task_models import QuestionAnswerer, SequenceClassifier, TokenClassifier
 

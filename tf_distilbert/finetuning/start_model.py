@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from tf_distilbert.errors import UserError
-from tf_distilbert.model_files.folder import load_task_model, load_with_new_head, written_task
+from tf_distilbert.model_files.encoders import load_with_new_head
+from tf_distilbert.model_files.folder import load_task_model, written_task
 from tf_distilbert.models.encoder_model import EncoderModel
 
 MODEL_OF_KIND = {

@@ -8,7 +8,6 @@ import hashlib
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from safetensors.numpy import save_file
@@ -17,12 +16,7 @@ from tf_distilbert.assets import asset
 from tf_distilbert.atomic_writes import whole_folder
 from tf_distilbert.errors import UserError
 from tf_distilbert.model_files.google_checkpoint import is_google_checkpoint, read_google_checkpoint
-from tf_distilbert.model_files.hf_weights import (
-    read_encoder_tensors,
-    read_pooler,
-    read_tensors,
-    write_tensors,
-)
+from tf_distilbert.model_files.hf_weights import read_tensors, write_tensors
 from tf_distilbert.model_files.hub import download
 from tf_distilbert.model_files.keras_nlp_models import KerasNlpMaskedLanguageModel
 from tf_distilbert.model_files.keras_nlp_presets import (
@@ -34,7 +28,6 @@ from tf_distilbert.model_files.keras_nlp_presets import (
 from tf_distilbert.model_files.model_config import check_tokenizer, model_config, read_architecture
 from tf_distilbert.model_files.task_config import (
     TASK_MODELS,
-    default_head_dropout,
     make_task_model,
     read_task,
     task_config,
@@ -81,7 +74,7 @@ def load_model(path: str | Path) -> MaskedLanguageModel | KerasNlpMaskedLanguage
     if is_preset(path):
         return load_preset(path)
     folder = resolve_folder(path)
-    architecture, tensors, tokenizer = _read(folder)
+    architecture, tensors, tokenizer = read_folder(folder)
     model = MaskedLanguageModel(architecture, tokenizer)
     read_tensors(model, tensors, source=str(folder))
     return model
@@ -119,14 +112,16 @@ def load_task_model(
     if is_preset(path):
         if task == "encoder":
             encoder, tokenizer = load_preset_encoder(path)
-            return _around(encoder, tokenizer)
+            model = EncoderModel(encoder.architecture, tokenizer)
+            copy_encoder(encoder, model)
+            return model
         if task in (None, "masked_lm"):
             return load_preset(path)
         raise UserError(
             f"{path}: a keras-nlp preset is read for masked_lm or encoder alone, not for {task}"
         )
     folder = resolve_folder(path)
-    architecture, tensors, tokenizer = _read(folder)
+    architecture, tensors, tokenizer = read_folder(folder)
     if is_google_checkpoint(folder):
         task = task or "masked_lm"
         model = TASK_MODELS[task](architecture)
@@ -183,75 +178,6 @@ def weights_digest(path: str | Path) -> str:
     return digest.hexdigest()
 
 
-def _around(encoder: Encoder, tokenizer: Tokenizer) -> EncoderModel:
-    model = EncoderModel(encoder.architecture, tokenizer)
-    _copy_encoder(encoder, model)
-    return model
-
-
-def _copy_encoder(encoder: Encoder, model: EncoderModel) -> None:
-    for own, given in zip(model.encoder.weights, encoder.weights, strict=True):
-        own.assign(given)
-
-
-def load_encoder(path: str | Path) -> tuple[Encoder, Tokenizer]:
-    """Load an encoder without its head, to be fine-tuned.
-
-    Args:
-        path: as `load_model` takes, but with any head or none: a bare ``BertModel``, a fine-tuned
-            classifier, any keras-nlp preset such as ``keras_nlp://bert_base_en_uncased``.
-
-    Returns:
-        The encoder in float32 under the current Keras precision policy, and its tokenizer.
-
-    Raises:
-        UserError: as `load_model`.
-    """
-    if is_preset(path):
-        return load_preset_encoder(path)
-    folder = resolve_folder(path)
-    architecture, tensors, tokenizer = _read(folder)
-    encoder = Encoder(architecture, name="encoder")
-    encoder.build()
-    read_encoder_tensors(encoder, tensors, source=str(folder))
-    return encoder, tokenizer
-
-
-def load_with_new_head(
-    path: str | Path, task: str, head_dropout: float | None = None, **settings: Any
-) -> EncoderModel:
-    """Load an encoder and put an untrained head on it.
-
-    The pooler of a pre-trained BERT, a part of a classifier's head, is kept.
-
-    Args:
-        path: as `load_encoder` takes.
-        task: a key of `TASK_MODELS`.
-        head_dropout: before the output; by default as the encoder's authors have it.
-        **settings: of the task's model: its labels, for example.
-
-    Raises:
-        UserError: as `load_model`.
-    """
-    tensors: dict[str, np.ndarray] = {}
-    if is_preset(path):
-        encoder, tokenizer = load_preset_encoder(path)
-        architecture = encoder.architecture
-    else:
-        folder = resolve_folder(path)
-        architecture, tensors, tokenizer = _read(folder)
-    if head_dropout is None:
-        head_dropout = default_head_dropout(task, architecture)
-    made = TASK_MODELS[task]
-    model = made(architecture, tokenizer=tokenizer, head_dropout=head_dropout, **settings)
-    if is_preset(path):
-        _copy_encoder(encoder, model)
-    else:
-        read_encoder_tensors(model.encoder, tensors, source=str(folder))
-        read_pooler(model, tensors, source=str(folder))
-    return model
-
-
 def load_tokenizer(path: str | Path) -> Tokenizer:
     """Load the tokenizer alone.
 
@@ -269,7 +195,18 @@ def load_tokenizer(path: str | Path) -> Tokenizer:
     return read_tokenizer(resolve_folder(path))
 
 
-def _read(folder: Path) -> tuple[Architecture, dict[str, np.ndarray], Tokenizer]:
+def copy_encoder(encoder: Encoder, model: EncoderModel) -> None:
+    """Give a model the weights of an encoder of its architecture."""
+    for own, given in zip(model.encoder.weights, encoder.weights, strict=True):
+        own.assign(given)
+
+
+def read_folder(folder: Path) -> tuple[Architecture, dict[str, np.ndarray], Tokenizer]:
+    """Read the parts of a model: architecture, tensors by their names on disk, tokenizer.
+
+    Raises:
+        UserError: a file is missing or broken, or they do not fit each other.
+    """
     if is_google_checkpoint(folder):
         architecture, tensors = read_google_checkpoint(folder)
     else:

@@ -179,7 +179,7 @@ def read_tensors(model: EncoderModel, tensors: Mapping[str, np.ndarray], source:
         read_encoder_tensors(model.encoder, tensors, source)
         return
     tensors = {_modern_name(name): tensor for name, tensor in tensors.items()}
-    if not any(name.startswith(_head_prefixes(model.task)) for name in tensors):
+    if not has_head(tensors, model.task):
         name = {"masked_lm": "masked-LM"}.get(model.task, model.task.replace("_", "-"))
         raise UserError(
             f"{source}: has no {name} head, so what it predicts would be noise; "
@@ -189,6 +189,11 @@ def read_tensors(model: EncoderModel, tensors: Mapping[str, np.ndarray], source:
     _check_names(table, tensors, source)
     _check_tied(table, tensors, source)
     _assign(named_variables(model), table, tensors, source)
+
+
+def has_head(tensors: Mapping[str, np.ndarray], task: str) -> bool:
+    """Tell whether tensors under Hugging Face's names have the head of a task, in any family."""
+    return any(name.startswith(_head_prefixes(task)) for name in tensors)
 
 
 def read_encoder_tensors(encoder: Encoder, tensors: Mapping[str, np.ndarray], source: str) -> None:

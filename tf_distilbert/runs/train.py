@@ -14,11 +14,13 @@ from rich.console import Console
 
 from tf_distilbert.config.data import DataConfig
 from tf_distilbert.config.jobs import DistillConfig, PretrainConfig
+from tf_distilbert.console.lines import say
 from tf_distilbert.data.records import Records
 from tf_distilbert.distillation.distiller import Distiller
 from tf_distilbert.distillation.pretrainer import MaskedLMPretrainer
 from tf_distilbert.distillation.student import build_student
 from tf_distilbert.errors import UserError
+from tf_distilbert.model_files.encoders import load_to_pretrain
 from tf_distilbert.model_files.folder import load_model
 from tf_distilbert.model_files.keras_nlp_models import KerasNlpMaskedLanguageModel
 from tf_distilbert.models.architecture import Architecture
@@ -81,8 +83,17 @@ def pretrain(config: PretrainConfig, console: Console | None = None) -> Path:
     with job.at_work():
         if config.initialize_from:
             with job.strategy.scope():
-                model = _load_to_train_on(config.initialize_from, config.data.sequence_length)
+                model, has_new_head = load_to_pretrain(config.initialize_from)
+                model.check_length(config.data.sequence_length)
             records, held_out = _load_records(job, config.data, model.tokenizer)
+            if has_new_head and not job.run.before:
+                say(
+                    job.console,
+                    f"{config.initialize_from}: has no masked-LM head; a new one is trained, which "
+                    "begins with the identity, the word embeddings and the words' frequencies",
+                )
+            if has_new_head:
+                _start_from_frequencies(model, records)
         else:
             learn = partial(load_or_learn_vocabulary, config.data, job.run.data)
             tokenizer = chief_first(job.strategy, learn)
@@ -118,15 +129,7 @@ def _check_rows(
         raise UserError(f"{of}{error}") from None
 
 
-def _load_to_train_on(path: str, sequence_length: int) -> MaskedLanguageModel:
-    model = load_model(path)
-    if not isinstance(model, MaskedLanguageModel):
-        raise UserError(f"{path}: a keras-nlp preset cannot be trained on; give another model")
-    model.check_length(sequence_length)
-    return model
-
-
 def _start_from_frequencies(model: MaskedLanguageModel, records: Records) -> None:
-    """Let the untrained model predict words by frequency, which it would learn first anyway."""
+    """Let an untrained head predict words by frequency, which it would learn first anyway."""
     counts = records.token_counts + 1.0
     model.head.output_bias.assign(np.log(counts / counts.sum()))
