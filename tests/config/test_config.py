@@ -9,7 +9,7 @@ from support.settings import MINIMAL, with_values, write
 from tf_distilbert.config.file import dump_config, load_config, parse_config
 from tf_distilbert.config.jobs import DistillConfig, PretrainConfig
 from tf_distilbert.config.training import TrainConfig, resolve_steps
-from tf_distilbert.distillation.student import even_layer_map
+from tf_distilbert.distillation.student_shape import even_layer_map
 from tf_distilbert.errors import UserError
 
 FILES = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))

@@ -179,7 +179,10 @@ def _convert(hint: Any, value: Any, key: str) -> Any:
     raise UserError(f"{key} is {in_words(value)}; it takes {names}")
 
 
-def _is(kind: type, value: Any) -> bool:
+def _is(kind: Any, value: Any) -> bool:
+    if typing.get_origin(kind) is list:
+        [entry] = typing.get_args(kind)
+        return isinstance(value, list) and all(_is(entry, one) for one in value)
     if isinstance(value, bool):
         return kind is bool
     return isinstance(value, (int, float) if kind is float else kind)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from tf_distilbert.config.models import check_hidden_layers
 from tf_distilbert.config.training import TrainConfig
 from tf_distilbert.errors import UserError
 
@@ -31,13 +32,22 @@ class TaskLossConfig:
     """What counts how much where a teacher teaches; see `TaskTrainer`.
 
     The defaults are those of the reference's second step of distillation.
+
+    Attributes:
+        temperature: of teacher's and student's output.
+        task_weight, distillation_weight, hidden_weight: of the three terms.
+        hidden_layers: pairs ``[teacher, student]``, from 0; null: each layer of the student with
+            one of the teacher, evenly.
     """
 
     temperature: float = 2.0
     task_weight: float = 0.5
     distillation_weight: float = 0.5
     hidden_weight: float = 0.0
-    layer_map: list[int] | None = None
+    hidden_layers: list[list[int]] | None = None
+
+    def __post_init__(self) -> None:
+        check_hidden_layers(self.hidden_layers)
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,11 @@ class DistillConfig:
     def __post_init__(self) -> None:
         if self.data.vocabulary is not None:
             raise UserError("data.vocabulary is given, but a student has its teacher's; remove it")
+        if self.student.vocabulary is not None and not self.data.text:
+            raise UserError(
+                "student.vocabulary cuts the teacher's, with which data.records were prepared; "
+                "give data.text in their place"
+            )
 
 
 @dataclass(frozen=True)

@@ -14,31 +14,53 @@ class StudentConfig:
     Attributes:
         num_layers: the student's depth; by default the map's length, or half the teacher's layers.
         layer_map: for each student layer the teacher layer (from 0) that it starts as; by default
-            evenly from first to last.
+            evenly from first to last; ``auto`` tries maps before the run, see `search_layers`.
+        hidden_size: width of the hidden states; null: the teacher's. Where it differs, set
+            ``loss.cosine_weight`` to 0 and ``loss.relation_weight`` in its place.
+        num_heads: attention heads; null: as many as keep the teacher's head size.
+        intermediate_size: width of the feed-forward layers; null: in the teacher's ratio.
+        vocabulary: keep so many tokens, the commonest of ``data.text``, for teacher and student;
+            see `kept_tokens`. null: all.
         fold_segments: add the teacher's type-0 embedding to the student's position table.
         initialize_from: ``teacher``, ``random``, or the folder of a student to train on, such as
             the ``model`` of an earlier run, see `load_model`; its depth and sizes are kept.
     """
 
     num_layers: int | None = None
-    layer_map: list[int] | None = None
+    layer_map: list[int] | str | None = None
+    hidden_size: int | None = None
+    num_heads: int | None = None
+    intermediate_size: int | None = None
+    vocabulary: int | None = None
     fold_segments: bool = True
     initialize_from: str = "teacher"
 
     def __post_init__(self) -> None:
         start = self.initialize_from
         check(start != "", "student.initialize_from", start, "teacher, random, or a model's folder")
+        layer_map, sizes = self.layer_map, ("hidden_size", "num_heads", "intermediate_size")
         if start not in ("teacher", "random"):
-            for name in ("num_layers", "layer_map"):
+            for name in ("num_layers", "layer_map", *sizes, "vocabulary"):
                 if getattr(self, name) is not None:
                     raise UserError(
                         f"student.{name} is given, but the model of student.initialize_from has "
-                        f"its own layers; leave one out, or give student.{name}=null"
+                        f"its own layers and sizes; leave one out, or give student.{name}=null"
                     )
-        if self.num_layers and self.layer_map and len(self.layer_map) != self.num_layers:
+        if isinstance(layer_map, str):
+            wanted = "layers of the teacher, auto, or null"
+            check(layer_map == "auto", "student.layer_map", layer_map, wanted)
+        elif self.num_layers and layer_map and len(layer_map) != self.num_layers:
             raise UserError(
-                f"student.layer_map has {len(self.layer_map)} entries for {self.num_layers} "
+                f"student.layer_map has {len(layer_map)} entries for {self.num_layers} "
                 "student layers; give one teacher layer for each"
+            )
+        for name in (*sizes, "vocabulary"):
+            size = getattr(self, name)
+            check(size is None or size > 0, f"student.{name}", size, "above 0, or null")
+        if start == "random" and layer_map == "auto":
+            raise UserError(
+                "student.layer_map is auto, but student.initialize_from is random, which takes no "
+                "layer; remove one"
             )
 
 
@@ -62,16 +84,42 @@ class ModelConfig:
             raise UserError(f"model.{error}") from None
 
 
+def check_hidden_layers(pairs: list[list[int]] | None) -> None:
+    """Refuse ``loss.hidden_layers`` unless it is pairs; which layers there are, models know."""
+    are_pairs = pairs is None or (len(pairs) > 0 and all(len(pair) == 2 for pair in pairs))
+    check(are_pairs, "loss.hidden_layers", pairs, "pairs of layers, [[teacher, student], ...]")
+
+
 @dataclass(frozen=True)
 class LossConfig:
-    """The objective; see `Distiller`."""
+    """The objective; see `Distiller`.
+
+    Attributes:
+        temperature: of the distillation term.
+        distillation_weight, mlm_weight, cosine_weight: of DistilBERT's triple loss.
+        mse_weight: of the squared distance of the logits.
+        relation_weight: of the attention relations of one layer, as MiniLMv2 compares them.
+        hidden_weight: of the squared distance of hidden states, layer by layer.
+        distillation_positions: ``all`` or ``masked``: where predictions are compared.
+        relation_heads: into how many parts queries, keys and values are cut; null: the largest
+            number up to 48 that divides both hidden sizes.
+        relation_layers: ``[teacher, student]``, from 0; null: the last of each.
+        hidden_layers: pairs ``[teacher, student]``, from 0; null: each layer of the student with
+            one of the teacher, evenly.
+        chunk_size: tokens whose logits are in memory at a time.
+    """
 
     temperature: float = 2.0
     distillation_weight: float = 5.0
     mlm_weight: float = 2.0
     cosine_weight: float = 1.0
     mse_weight: float = 0.0
+    relation_weight: float = 0.0
+    hidden_weight: float = 0.0
     distillation_positions: str = "all"
+    relation_heads: int | None = None
+    relation_layers: list[int] | None = None
+    hidden_layers: list[list[int]] | None = None
     chunk_size: int = 512
 
     def __post_init__(self) -> None:
@@ -81,5 +129,10 @@ class LossConfig:
         for name, value in weights.items():
             check(value >= 0, f"loss.{name}", value, "0 or more")
         check(self.chunk_size > 0, "loss.chunk_size", self.chunk_size, "above 0")
+        heads, layers = self.relation_heads, self.relation_layers
+        check(heads is None or heads > 0, "loss.relation_heads", heads, "above 0, or null")
+        is_pair = layers is None or len(layers) == 2
+        check(is_pair, "loss.relation_layers", layers, "two layers, [teacher, student]")
+        check_hidden_layers(self.hidden_layers)
         if not any(weights.values()):
             raise UserError("all weights under loss are 0; there is nothing to learn")

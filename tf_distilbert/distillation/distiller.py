@@ -1,13 +1,16 @@
-"""The distiller: a teacher and a student in one `keras.Model`, trained with the triple loss.
+"""The distiller: a teacher and a student in one `keras.Model`.
 
     loss =  distillation_weight · KL(teacher ‖ student) at temperature T, times T²
           + mlm_weight          · cross-entropy with the masked words
           + cosine_weight       · (1 - cos) of the last hidden states
           + mse_weight          · squared distance of the logits
+          + relation_weight     · KL(teacher ‖ student) of the attention relations of a layer
+          + hidden_weight       · squared distance of hidden states, layer by layer
 
-each a mean over the tokens of the whole batch. A term of weight 0 is not computed.
+each a mean over the tokens of the whole batch. A term of weight 0 is not computed. The first three
+are DistilBERT's triple loss, and the default.
 
-Left out on purpose: losses between inner layers, and causal language models.
+Left out on purpose: causal language models.
 
 Dimensions: B batch, S sequence, P prediction slots, N = B·S or B·P rows, D hidden, V vocabulary.
 
@@ -15,16 +18,18 @@ Source: Sanh et al. 2019, section 2; the weights 5/2/1 and T = 2 are the authors
 thread 2013), the paper does not print them.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from keras import KerasTensor as Tensor
 from keras import Model, ops
 
+from tf_distilbert.distillation.layer_pairs import HiddenStateComparison, checked_pair
 from tf_distilbert.distillation.pretrainer import as_masked_lm
 from tf_distilbert.errors import UserError
 from tf_distilbert.losses.per_token import cosine_loss, masked_mean
+from tf_distilbert.losses.relations import common_relation_heads, relation_loss
 from tf_distilbert.losses.vocabulary import CHUNK_SIZE, Projection, TokenWeights, vocabulary_loss
 from tf_distilbert.models.masked_language_model import MaskedLanguageModel, gather_positions
 from tf_distilbert.training.batch import Batch
@@ -32,9 +37,12 @@ from tf_distilbert.training.trainer import MaskedMeanTrainer
 
 POSITIONS = ("all", "masked")
 
+Values = dict[str, tuple[Tensor, Tensor]]
+"""By the name of a metric the values of tokens and what each counts, [n] each."""
+
 
 class Distiller(MaskedMeanTrainer):
-    """Trains a student to predict what its teacher predicts.
+    """Trains a student to be like its teacher.
 
     The teacher runs once a step without dropout and without gradient; it is no part of the
     distiller's weights and of no checkpoint. If it computes in bfloat16 or float16, a copy whose
@@ -45,9 +53,16 @@ class Distiller(MaskedMeanTrainer):
             or keras-nlp's ``BertMaskedLM``, ``DistilBertMaskedLM`` or ``RobertaMaskedLM``.
         student: what is trained, in place; see `build_student`. It may be one of keras-nlp's, too.
         temperature: T > 0 of the distillation term.
-        distillation_weight, mlm_weight, cosine_weight, mse_weight: of the four terms, >= 0.
+        distillation_weight, mlm_weight, cosine_weight, mse_weight, relation_weight, hidden_weight:
+            of the terms, >= 0.
         distillation_positions: ``all`` compares the predictions at every real token, as the
             reference does; ``masked`` only at the masked ones (faster: no other logits are made).
+        relation_heads: into how many parts queries, keys and values are cut, whatever the models'
+            attention heads are; a divisor of both hidden sizes. By default the largest up to 48.
+        relation_layers: ``[teacher, student]``, from 0, whose relations are compared; by default
+            the last of each.
+        hidden_layers: pairs ``[teacher, student]``, from 0, whose outputs are compared; see
+            `HiddenStateComparison`, which has the default, and projections where widths differ.
         chunk_size: tokens whose logits are in memory at a time; see `vocabulary_loss`.
         micro_batches: into how many parts a batch is split; see `MaskedMeanTrainer`.
         **kwargs: `seed` (of dropout) and `name`; see there.
@@ -55,15 +70,17 @@ class Distiller(MaskedMeanTrainer):
     Raises:
         UserError: a weight or the temperature is out of range; one of the models is no masked
             language model; teacher and student differ in vocabulary, or in hidden size while the
-            cosine term is on.
+            cosine term is on; layers or relation heads do not fit the models.
 
     Batches are those of `masked_lm_dataset`. The logs of `fit` and `evaluate` have ``loss`` and
-    each term without its weight, a mean a token: ``distillation_loss`` and ``mlm_loss`` in nats,
-    ``cosine_loss`` from 0 to 2, ``mse_loss``; and at the masked tokens ``mlm_accuracy`` and
-    ``teacher_agreement``, shares of top-1 answers. Those of `fit` have ``gradient_norm``,
-    ``tokens_per_second`` and ``skipped_updates`` (that were not finite), too.
+    each term without its weight, a mean a token: ``distillation_loss``, ``mlm_loss`` and
+    ``relation_loss`` in nats, ``cosine_loss`` from 0 to 2, ``mse_loss``, ``hidden_loss``. Where a
+    term compares predictions (distillation, masked LM, MSE), ``mlm_accuracy`` and
+    ``teacher_agreement`` are shares of top-1 answers at the masked tokens. The logs of `fit` have
+    ``gradient_norm``, ``tokens_per_second`` and ``skipped_updates`` (that were not finite), too.
 
-    Source: Sanh et al. 2019, section 2.
+    Source: Sanh et al. 2019, section 2; of the relations Wang et al. 2021, of the hidden states
+    Jiao et al. 2020.
 
     Example:
         >>> distiller = Distiller(teacher, build_student(teacher))
@@ -80,7 +97,12 @@ class Distiller(MaskedMeanTrainer):
         mlm_weight: float = 2.0,
         cosine_weight: float = 1.0,
         mse_weight: float = 0.0,
+        relation_weight: float = 0.0,
+        hidden_weight: float = 0.0,
         distillation_positions: str = "all",
+        relation_heads: int | None = None,
+        relation_layers: Sequence[int] | None = None,
+        hidden_layers: Sequence[Sequence[int]] | None = None,
         chunk_size: int = CHUNK_SIZE,
         micro_batches: int = 1,
         **kwargs: Any,
@@ -91,6 +113,8 @@ class Distiller(MaskedMeanTrainer):
             "mlm_loss": mlm_weight,
             "cosine_loss": cosine_weight,
             "mse_loss": mse_weight,
+            "relation_loss": relation_weight,
+            "hidden_loss": hidden_weight,
         }
         _check_numbers(weights, temperature, distillation_positions, chunk_size)
         teacher, student = as_masked_lm(teacher), as_masked_lm(student)
@@ -102,18 +126,31 @@ class Distiller(MaskedMeanTrainer):
         self._teacher = lambda: teacher
         self.temperature, self.chunk_size = temperature, chunk_size
         self.loss_weights = {name: weight for name, weight in weights.items() if weight}
+        architectures = teacher.architecture, student.architecture
+        if relation_weight:
+            theirs, ours = (each.hidden_size for each in architectures)
+            self.relation_heads = common_relation_heads(theirs, ours, relation_heads)
+            last = [each.num_layers - 1 for each in architectures]
+            pair = last if relation_layers is None else relation_layers
+            self.relation_layers = checked_pair(pair, *architectures, "loss.relation_layers")
+        if hidden_weight:
+            with self.scope():
+                self.hidden_states = HiddenStateComparison(
+                    *architectures, hidden_layers, dtype=student.dtype_policy
+                )
         # The logits of all positions are made only for a term that compares them.
         compares = {"distillation_loss", "mse_loss"} & self.loss_weights.keys()
         self._compares_all = distillation_positions == "all" and bool(compares)
-        compared = "tokens" if self._compares_all else "predictions"
-        token_counts = {
-            "distillation_loss": compared,
-            "mlm_loss": "predictions",
-            "cosine_loss": "tokens",
-            "mse_loss": compared,
-        }
-        measures = {"mlm_accuracy": "predictions", "teacher_agreement": "predictions"}
-        self.token_counts = {name: token_counts[name] for name in self.loss_weights} | measures
+        self._predicts = bool(compares) or "mlm_loss" in self.loss_weights
+        self.token_counts = dict.fromkeys(self.loss_weights, "tokens")
+        if self._predicts:
+            measures = ("mlm_loss", "mlm_accuracy", "teacher_agreement")
+            at_masked = measures if self._compares_all else (*measures, *compares)
+            self.token_counts |= {
+                name: "predictions"
+                for name in at_masked
+                if name in self.loss_weights or not name.endswith("_loss")
+            }
         self.built = True
 
     def readers(self) -> tuple[Model, Model]:
@@ -126,11 +163,40 @@ class Distiller(MaskedMeanTrainer):
 
     def loss_and_metrics(
         self, batch: Batch, token_weights: Mapping[str, Tensor], training: bool
-    ) -> tuple[Tensor, dict[str, tuple[Tensor, Tensor]]]:
+    ) -> tuple[Tensor, Values]:
         """Compute every term and measure; see `MaskedMeanTrainer.loss_and_metrics`."""
         inputs = batch[0]
-        teacher_hidden = ops.stop_gradient(self._teacher().hidden_states(inputs)[-1])
-        student_hidden = self.student.hidden_states(inputs, training=training)[-1]
+        teacher_states = tuple(map(ops.stop_gradient, self._teacher().hidden_states(inputs)))
+        student_states = self.student.hidden_states(inputs, training=training)
+        states, real = (teacher_states, student_states), ops.ravel(inputs["padding_mask"])
+        loss = ops.zeros(())
+        metrics: Values = {}
+        if self._predicts:
+            loss, metrics = self._predictions(batch, states, token_weights, training)
+        if "relation_loss" in token_weights:
+            part, values = self._relations(inputs, states, token_weights, training)
+            loss += part
+            metrics["relation_loss"] = ops.ravel(values), real
+        if "cosine_loss" in token_weights:
+            values = cosine_loss(student_states[-1], teacher_states[-1])
+            metrics["cosine_loss"] = ops.ravel(values), real
+        if "hidden_loss" in token_weights:
+            values = self.hidden_states(student_states, teacher_states, inputs["padding_mask"])
+            metrics["hidden_loss"] = ops.ravel(values), real
+        for name in ("cosine_loss", "hidden_loss"):
+            if name in token_weights:
+                loss += token_weights[name] * masked_mean(*metrics[name], count=1.0)
+        return loss, metrics
+
+    def _predictions(
+        self,
+        batch: Batch,
+        states: tuple[Sequence[Tensor], Sequence[Tensor]],
+        token_weights: Mapping[str, Tensor],
+        training: bool,
+    ) -> tuple[Tensor, Values]:
+        """Give the terms that compare predictions, and how often they are right or alike."""
+        teacher_states, student_states = states
         rows, token_ids, compared, predicted = self._compared(batch)
         counted = {"distillation_loss": compared, "mlm_loss": predicted, "mse_loss": compared}
         weights = [
@@ -138,13 +204,13 @@ class Distiller(MaskedMeanTrainer):
             for name, counts in counted.items()
         ]
         loss, values = vocabulary_loss(
-            _projection(self.student, rows(student_hidden), training),
-            _projection(self._teacher(), rows(teacher_hidden), training),
+            _projection(self.student, rows(student_states[-1]), training),
+            _projection(self._teacher(), rows(teacher_states[-1]), training),
             token_ids,
             TokenWeights(*weights),
             self.temperature,
             self.chunk_size,
-            with_gradient=training and bool(counted.keys() & token_weights.keys()),
+            with_gradient=training,
         )
         metrics = {
             name: (values[name], counts)
@@ -153,12 +219,31 @@ class Distiller(MaskedMeanTrainer):
         }
         metrics["mlm_accuracy"] = values["token_is_top"], predicted
         metrics["teacher_agreement"] = values["tops_agree"], predicted
-        if "cosine_loss" in token_weights:
-            distances = ops.ravel(cosine_loss(student_hidden, teacher_hidden))
-            real = ops.ravel(inputs["padding_mask"])
-            metrics["cosine_loss"] = distances, real
-            loss += token_weights["cosine_loss"] * masked_mean(distances, real, count=1.0)
         return loss, metrics
+
+    def _relations(
+        self,
+        inputs: Mapping[str, Tensor],
+        states: tuple[Sequence[Tensor], Sequence[Tensor]],
+        token_weights: Mapping[str, Tensor],
+        training: bool,
+    ) -> tuple[Tensor, Tensor]:
+        """Give the relation term, and its value at each token."""
+        models = self._teacher(), self.student
+        teacher, student = (
+            model.query_key_value(of_model, layer)
+            for model, of_model, layer in zip(models, states, self.relation_layers, strict=True)
+        )
+        real = ops.cast(inputs["padding_mask"], "float32")
+        return relation_loss(
+            student,
+            teacher,
+            inputs["padding_mask"],
+            token_weights["relation_loss"] * real,
+            sequence_ids=inputs.get("sequence_ids"),
+            num_relation_heads=self.relation_heads,
+            with_gradient=training,
+        )
 
     def _compared(self, batch: Batch) -> tuple[Callable[[Tensor], Tensor], Tensor, Tensor, Tensor]:
         """Say at which tokens predictions are made.
@@ -228,6 +313,7 @@ def _check_pair(
         )
     if weights["cosine_loss"] and ours.hidden_size != theirs.hidden_size:
         raise UserError(
-            f"teacher and student have hidden sizes {theirs.hidden_size} and {ours.hidden_size}; "
-            "the cosine term compares hidden states: set cosine_weight to 0 or use equal sizes"
+            f"teacher and student have hidden sizes {theirs.hidden_size} and {ours.hidden_size}, "
+            "which the cosine term cannot compare; set loss.cosine_weight to 0, and "
+            "loss.relation_weight to 1 in its place"
         )

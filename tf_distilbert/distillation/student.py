@@ -1,14 +1,21 @@
-"""The student: a DistilBERT of half the teacher's depth (half a RoBERTa), started from its weights.
+"""The student: a DistilBERT, of a RoBERTa a smaller RoBERTa, started from its teacher's weights.
 
-Source: Sanh et al. 2019, section 3 (no token-type embeddings, no pooler, one layer out of two) and
-the reference's layer list 0, 2, 4, 7, 9, 11, which is even spacing from first to last, rounded.
+It may be shallower than the teacher, narrower in its feed-forward layers, and narrower altogether.
+Which layers it starts from is given, or found by trying; what a narrower one keeps is ranked. Both
+needs some text, so a student is made first, and started when there is some.
+
+Source: Sanh et al. 2019, section 3.
 """
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import keras
 
+from tf_distilbert.distillation.layer_search import Trial, search_layers
+from tf_distilbert.distillation.narrowing import cut_out, measure_importance
+from tf_distilbert.distillation.student_shape import resolve_layers, student_architecture
 from tf_distilbert.errors import UserError
 from tf_distilbert.model_files.folder import load_model
 from tf_distilbert.model_files.hf_weights import named_variables
@@ -17,44 +24,43 @@ from tf_distilbert.model_files.keras_nlp_models import (
     as_model,
     named_values,
 )
-from tf_distilbert.models.architecture import DISTILBERT_EPSILON, Architecture
 from tf_distilbert.models.masked_language_model import MaskedLanguageModel
 
+Teacher = MaskedLanguageModel | KerasNlpMaskedLanguageModel
 
-def even_layer_map(num_teacher_layers: int, num_student_layers: int) -> list[int]:
-    """Choose which teacher layer each student layer starts from: evenly from first to last.
-
-    Rounded; a half goes to the even layer.
-
-    Example:
-        >>> even_layer_map(12, 6)
-        [0, 2, 4, 7, 9, 11]
-    """
-    if num_student_layers == 1:
-        return [0]
-    spacing = (num_teacher_layers - 1) / (num_student_layers - 1)
-    return [round(i * spacing) for i in range(num_student_layers)]
+AUTO = "auto"
+"""The layer map that is found by trying; see `search_layers`."""
 
 
 def build_student(
     teacher: keras.Model,
     num_layers: int | None = None,
     *,
-    layer_map: Sequence[int] | None = None,
+    layer_map: Sequence[int] | str | None = None,
+    hidden_size: int | None = None,
+    num_heads: int | None = None,
+    intermediate_size: int | None = None,
     fold_segments: bool = True,
     initialize_from: str = "teacher",
+    sample: Iterable[Any] | None = None,
 ) -> MaskedLanguageModel:
     """Build the student of a teacher and start it from the teacher's weights.
 
-    Embeddings, the layers of the map and the whole masked-LM head are copied. Or take a student
-    that is there already, to go on with it under another loss, another text or another teacher.
+    Embeddings, the layers of the map and the whole masked-LM head are copied, as far as a narrower
+    student has room. Or take a student that is there already, to go on with it under another loss,
+    another text or another teacher.
 
     Args:
         teacher: a BERT, RoBERTa or DistilBERT with its masked-LM head: one of `load_model`, or a
             keras-nlp ``BertMaskedLM``, ``DistilBertMaskedLM`` or ``RobertaMaskedLM``.
         num_layers: the student's depth; by default the map's length, or half the teacher's layers.
         layer_map: for each student layer the teacher layer (from 0) to copy; by default
-            `even_layer_map`.
+            `even_layer_map`; ``auto`` tries maps on the sample, see `search_layers`.
+        hidden_size: width of the hidden states; by default the teacher's.
+        num_heads: attention heads; by default as many as keep the teacher's head size, which a
+            start from the teacher needs.
+        intermediate_size: width of the feed-forward layers; by default in the teacher's ratio to
+            the hidden size.
         fold_segments: add the teacher's type-0 embedding to the student's position table. The
             student of a BERT has no type embeddings; without them its first layer would see other
             inputs than the teacher's did. The reference drops them (``False`` is exactly that).
@@ -62,40 +68,163 @@ def build_student(
             as the ``model`` of an earlier run, or anything else that `load_model` takes, but for
             keras-nlp's presets. It is taken as it is, depth and sizes included; `Distiller` sees
             whether it has the teacher's vocabulary.
+        sample: batches of `masked_lm_dataset`, of about a thousand sequences: what the teacher's
+            parts are ranked on, and maps tried. Needed for these alone.
 
     Returns:
         A DistilBERT; of a RoBERTa, which differs in more than depth, a smaller RoBERTa. It has the
         teacher's tokenizer. Of a folder, the folder's model with the folder's tokenizer.
 
     Raises:
-        UserError: the teacher is no masked language model; depth or layer map do not fit it, or are
-            given beside a folder; or the folder is missing, broken, or of no masked language model.
+        UserError: the teacher is no masked language model; depth, sizes or layer map do not fit it,
+            or are given beside a folder; the folder is missing, broken, or of no masked language
+            model; or a sample is needed and is not there.
 
-    Source: Sanh et al. 2019, section 3.
+    Source: Sanh et al. 2019, section 3; for narrower ones see `measure_importance`.
 
     Example:
         >>> student = build_student(load_model("hf://google-bert/bert-base-uncased"))
         >>> student.count_params()
         66985530
+        >>> student = build_student(teacher, intermediate_size=1536, sample=dataset.take(64))
         >>> student = build_student(teacher, initialize_from="runs/first/model")
     """
-    teacher = as_model(teacher)
-    if initialize_from not in ("teacher", "random"):
-        return _load_student(initialize_from, num_layers=num_layers, layer_map=layer_map)
-    layers = _resolve_layers(teacher.architecture.num_layers, num_layers, layer_map)
-    architecture = _student_architecture(teacher.architecture, len(layers))
-    student = MaskedLanguageModel(architecture, teacher.tokenizer, name="student")
-    if initialize_from == "teacher":
-        _copy_weights(teacher, student, layers, fold_segments)
+    student, start = make_student(
+        teacher,
+        num_layers,
+        layer_map=layer_map,
+        hidden_size=hidden_size,
+        num_heads=num_heads,
+        intermediate_size=intermediate_size,
+        fold_segments=fold_segments,
+        initialize_from=initialize_from,
+    )
+    if start:
+        start.apply(teacher, student, sample)
     return student
 
 
-def _load_student(path: str, **depth: int | Sequence[int] | None) -> MaskedLanguageModel:
-    for name, given in depth.items():
+@dataclass(frozen=True)
+class StudentStart:
+    """What a new student takes over from its teacher.
+
+    Attributes:
+        layers: the teacher's layer that each of the student's starts from; where maps are tried,
+            the first one.
+        is_searched: whether maps are tried.
+        is_narrower: whether the student has room for a part of each layer alone.
+        copies: False leaves the student's weights random; then there is nothing to do.
+        fold_segments: see `build_student`.
+    """
+
+    layers: tuple[int, ...]
+    is_searched: bool
+    is_narrower: bool
+    copies: bool
+    fold_segments: bool
+
+    @property
+    def needs_sample(self) -> bool:
+        """Whether text is needed."""
+        return self.copies and (self.is_searched or self.is_narrower)
+
+    def apply(
+        self,
+        teacher: keras.Model,
+        student: MaskedLanguageModel,
+        sample: Iterable[Any] | None = None,
+    ) -> list[Trial]:
+        """Give a student its first weights.
+
+        Args:
+            teacher, student: those that `make_student` took and gave.
+            sample: see `build_student`.
+
+        Returns:
+            The maps that were tried, the best first; of a map that was given, none.
+
+        Raises:
+            UserError: a sample is needed and is not there.
+        """
+        if not self.copies:
+            return []
+        batches = list(sample or ())
+        if self.needs_sample and not batches:
+            raise UserError(
+                "a narrower student, and layer_map auto, need text to choose by; give "
+                "build_student a sample: batches of masked_lm_dataset"
+            )
+        teacher, layers, trials, importance = as_model(teacher), self.layers, [], None
+        if self.needs_sample:
+            ranked = _as_ours(teacher)
+            if self.is_searched:
+                trials = search_layers(ranked, len(layers), layers, batches)
+                layers = trials[0].layers
+            if self.is_narrower:
+                importance = measure_importance(ranked, batches)
+        values = named_values(teacher)
+        loses_segments = student.architecture.num_segments < teacher.architecture.num_segments
+        if self.fold_segments and loses_segments:
+            values["encoder/position_table"] = (
+                values["encoder/position_table"] + values["encoder/segment_table"][0]
+            )
+        architectures = teacher.architecture, student.architecture
+        values = cut_out(values, *architectures, layers, importance)
+        for name, variable in named_variables(student).items():
+            variable.assign(values[name])
+        return trials
+
+
+def make_student(
+    teacher: keras.Model, num_layers: int | None = None, **settings: Any
+) -> tuple[MaskedLanguageModel, StudentStart | None]:
+    """Make a student of the right shape, and say what it starts from.
+
+    Args:
+        teacher, num_layers, **settings: as `build_student` takes them, but no sample.
+
+    Returns:
+        The student, not started yet; and how to start it, None for one that was loaded.
+
+    Raises:
+        UserError: as `build_student`.
+    """
+    teacher = as_model(teacher)
+    fold_segments = settings.pop("fold_segments", True)
+    initialize_from = settings.pop("initialize_from", "teacher")
+    layer_map = settings.pop("layer_map", None)
+    if initialize_from not in ("teacher", "random"):
+        own = {"num_layers": num_layers, "layer_map": layer_map, **settings}
+        return _load_student(initialize_from, own), None
+    is_searched, depth = layer_map == AUTO, teacher.architecture.num_layers
+    layers = resolve_layers(depth, num_layers, None if is_searched else layer_map)
+    copies = initialize_from == "teacher"
+    architecture = student_architecture(teacher.architecture, len(layers), copies, **settings)
+    student = MaskedLanguageModel(architecture, teacher.tokenizer, name="student")
+    widths = ("hidden_size", "num_heads", "intermediate_size")
+    is_narrower = any(
+        getattr(architecture, name) < getattr(teacher.architecture, name) for name in widths
+    )
+    return student, StudentStart(tuple(layers), is_searched, is_narrower, copies, fold_segments)
+
+
+def _as_ours(teacher: Teacher) -> MaskedLanguageModel:
+    """Give a teacher as a model whose layers can be looked into."""
+    if isinstance(teacher, MaskedLanguageModel):
+        return teacher
+    copy = MaskedLanguageModel(teacher.architecture)
+    values = named_values(teacher)
+    for name, variable in named_variables(copy).items():
+        variable.assign(values[name])
+    return copy
+
+
+def _load_student(path: str, own: dict[str, Any]) -> MaskedLanguageModel:
+    for name, given in own.items():
         if given is not None:
             raise UserError(
                 f"student.{name} is given, but the model of student.initialize_from has its own "
-                "layers; remove one"
+                "layers and sizes; remove one"
             )
     try:
         student = load_model(path)
@@ -107,66 +236,3 @@ def _load_student(path: str, **depth: int | Sequence[int] | None) -> MaskedLangu
             "another model"
         )
     return student
-
-
-def _student_architecture(teacher: Architecture, num_layers: int) -> Architecture:
-    """Half a RoBERTa is a RoBERTa (DistilRoBERTa); of the others DistilBERT is made."""
-    if teacher.family == "roberta":
-        return replace(teacher, num_layers=num_layers)
-    return replace(
-        teacher,
-        family="distilbert",
-        num_layers=num_layers,
-        num_segments=0,
-        layer_norm_epsilon=DISTILBERT_EPSILON,
-    )
-
-
-def _resolve_layers(
-    num_teacher_layers: int, num_layers: int | None, layer_map: Sequence[int] | None
-) -> list[int]:
-    if num_layers is None:
-        num_layers = len(layer_map) if layer_map else max(1, num_teacher_layers // 2)
-    if num_layers < 1 or (layer_map is None and num_layers > num_teacher_layers):
-        raise UserError(
-            f"student.num_layers is {num_layers}; a teacher of {num_teacher_layers} layers "
-            f"gives a student of 1 to {num_teacher_layers}"
-        )
-    if layer_map is None:
-        return even_layer_map(num_teacher_layers, num_layers)
-    if len(layer_map) != num_layers:
-        raise UserError(
-            f"student.layer_map has {len(layer_map)} entries for {num_layers} student layers; "
-            "give one teacher layer for each"
-        )
-    outside = [layer for layer in layer_map if not 0 <= layer < num_teacher_layers]
-    if outside:
-        raise UserError(
-            f"student.layer_map names teacher layer {outside[0]}; "
-            f"the teacher has layers 0 to {num_teacher_layers - 1}"
-        )
-    return list(layer_map)
-
-
-def _copy_weights(
-    teacher: MaskedLanguageModel | KerasNlpMaskedLanguageModel,
-    student: MaskedLanguageModel,
-    layers: Sequence[int],
-    fold_segments: bool,
-) -> None:
-    source = named_values(teacher)
-    loses_segments = student.architecture.num_segments < teacher.architecture.num_segments
-    if fold_segments and loses_segments:
-        source["encoder/position_table"] = (
-            source["encoder/position_table"] + source["encoder/segment_table"][0]
-        )
-    for name, variable in named_variables(student).items():
-        variable.assign(source[_teacher_name(name, layers)])
-
-
-def _teacher_name(student_name: str, layers: Sequence[int]) -> str:
-    prefix, separator, rest = student_name.partition("block_")
-    if not separator:
-        return student_name
-    layer, _, tail = rest.partition("/")
-    return f"{prefix}block_{layers[int(layer)]}/{tail}"

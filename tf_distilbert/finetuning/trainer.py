@@ -21,6 +21,7 @@ import keras
 from keras import KerasTensor as Tensor
 from keras import ops
 
+from tf_distilbert.distillation.layer_pairs import HiddenStateComparison
 from tf_distilbert.errors import UserError
 from tf_distilbert.losses.per_token import distillation_loss, masked_lm_loss, masked_mean
 from tf_distilbert.models.task_models import QuestionAnswerer, SequenceClassifier, TokenClassifier
@@ -45,8 +46,8 @@ class TaskTrainer(MaskedMeanTrainer):
         temperature: T > 0 of the teacher's and the model's output. A regression has none.
         task_weight, distillation_weight, hidden_weight: of the three terms, >= 0; without a teacher
             the labels alone count.
-        layer_map: for each of the model's layers the teacher's (from 0) whose output it is to
-            have; by default every n-th one, the last by the last.
+        hidden_layers: pairs ``[teacher, model]`` of layers, from 0, whose outputs are compared;
+            see `HiddenStateComparison`, which has the default, and projections where widths differ.
         micro_batches: into how many parts a batch is split; see `MaskedMeanTrainer`.
         **kwargs: `seed` (of dropout) and `name`; see there.
 
@@ -68,7 +69,7 @@ class TaskTrainer(MaskedMeanTrainer):
         task_weight: float = 0.5,
         distillation_weight: float = 0.5,
         hidden_weight: float = 0.0,
-        layer_map: Sequence[int] | None = None,
+        hidden_layers: Sequence[Sequence[int]] | None = None,
         micro_batches: int = 1,
         **kwargs: Any,
     ) -> None:
@@ -92,8 +93,15 @@ class TaskTrainer(MaskedMeanTrainer):
         self.loss_weights = {name: weight for name, weight in weights.items() if weight}
         self.token_counts = dict.fromkeys(self.loss_weights, "predictions")
         if "hidden_loss" in self.loss_weights:
+            assert teacher is not None  # without one the labels alone count
             self.token_counts["hidden_loss"] = "tokens"
-            self.layer_map = _checked_layer_map(model, teacher, layer_map)
+            with self.scope():
+                self.hidden_states = HiddenStateComparison(
+                    teacher.architecture,
+                    model.architecture,
+                    hidden_layers,
+                    dtype=model.dtype_policy,
+                )
         self._has_classes = not isinstance(model, QuestionAnswerer) and (
             getattr(model, "problem", "single_label") == "single_label"
         )
@@ -129,10 +137,8 @@ class TaskTrainer(MaskedMeanTrainer):
             of_teacher = self._logits(self._teacher(), teacher_hidden, inputs, False)
             metrics["distillation_loss"] = self._divergence(logits, of_teacher), counts
         if "hidden_loss" in token_weights:
-            pairs = zip(hidden[1:], (teacher_hidden[i + 1] for i in self.layer_map), strict=True)
-            distances = [ops.mean(ops.square(_float32(a) - _float32(b)), -1) for a, b in pairs]
-            values = ops.ravel(sum(distances) / len(distances))
-            metrics["hidden_loss"] = values, ops.ravel(inputs["padding_mask"])
+            values = self.hidden_states(hidden, teacher_hidden, inputs["padding_mask"])
+            metrics["hidden_loss"] = ops.ravel(values), ops.ravel(inputs["padding_mask"])
         if self._has_classes:
             prediction = ops.argmax(logits, axis=-1)
             is_right = prediction == ops.cast(ops.ravel(targets), prediction.dtype)
@@ -203,24 +209,3 @@ def _check_pair(model: keras.Model, teacher: keras.Model) -> None:
             "teacher and student have different vocabularies or tokenizers; they cannot read the "
             "same tokens"
         )
-
-
-def _checked_layer_map(
-    model: keras.Model, teacher: keras.Model, layer_map: Sequence[int] | None
-) -> list[int]:
-    ours, theirs = model.architecture, teacher.architecture
-    if ours.hidden_size != theirs.hidden_size:
-        raise UserError(
-            f"teacher and student have hidden sizes {theirs.hidden_size} and {ours.hidden_size}; "
-            "set loss.hidden_weight to 0 or use equal sizes"
-        )
-    if layer_map is None:
-        # The last layer is to be like the last one, as the heads see those.
-        depth = theirs.num_layers / ours.num_layers
-        return [round((i + 1) * depth) - 1 for i in range(ours.num_layers)]
-    if len(layer_map) != ours.num_layers or not all(0 <= i < theirs.num_layers for i in layer_map):
-        raise UserError(
-            f"loss.layer_map is {list(layer_map)}; give one teacher layer (0 to "
-            f"{theirs.num_layers - 1}) for each of the student's {ours.num_layers}"
-        )
-    return list(layer_map)

@@ -1,4 +1,4 @@
-"""The four terms of the distillation objective, as pure functions per token.
+"""The terms of the distillation objective, as pure functions per token; see `relations`, too.
 
 Nothing is averaged here: each function returns one float32 value per token, and `masked_mean`
 divides by a token count that the caller knows. The count is explicit because the right one is
@@ -86,6 +86,29 @@ def logits_mse_loss(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
         float32 [...].
     """
     return ops.sum(ops.square(_float32(student_logits) - _float32(teacher_logits)), axis=-1)
+
+
+def hidden_state_loss(
+    student_hidden: Tensor, teacher_hidden: Tensor, padding_mask: Tensor
+) -> Tensor:
+    """Squared distance of hidden states, a mean over their width.
+
+    Args:
+        student_hidden: float [..., D], the output of a layer.
+        teacher_hidden: float [..., D].
+        padding_mask: bool or 0/1 [...], true at real tokens. What padding holds, NaN included, has
+            no influence on the value or the gradient.
+
+    Returns:
+        float32 [...], 0 at padding.
+
+    Source: Sun et al. 2019, "Patient Knowledge Distillation", without its normalisation.
+    """
+    real = ops.cast(padding_mask, "bool")[..., None]
+    student_hidden, teacher_hidden = (
+        ops.where(real, _float32(hidden), 0.0) for hidden in (student_hidden, teacher_hidden)
+    )
+    return ops.mean(ops.square(student_hidden - teacher_hidden), axis=-1)
 
 
 def masked_mean(values: Tensor, weights: Tensor, count: Tensor | None = None) -> Tensor:

@@ -7,7 +7,7 @@ keras-nlp's own layers, so that its numbers are keras-nlp's.
 Dimensions: N tokens, D hidden, H heads, K head size, V vocabulary, L layers.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -136,6 +136,14 @@ class KerasNlpMaskedLanguageModel(keras.Model):
         inputs = {"segment_ids": ops.zeros_like(inputs["token_ids"]), **inputs}
         taken = {name: ops.cast(inputs[name], "int32") for name in self.encoder.input}
         return tuple(self.encoder(taken, training=training))
+
+    def query_key_value(self, hidden_states: Sequence[Tensor], layer: int) -> Tensor:
+        """Give a layer's projections; see `EncoderModel.query_key_value`."""
+        attention = self._task().backbone.transformer_layers[layer]._self_attention_layer
+        taken = hidden_states[layer]
+        dense = (attention.query_dense, attention.key_dense, attention.value_dense)
+        shape = (*ops.shape(taken)[:2], self.architecture.hidden_size)
+        return ops.concatenate([ops.reshape(each(taken), shape) for each in dense], axis=-1)
 
     def check_packing(self) -> None:
         """Refuse packed rows; see `MaskedLanguageModel.check_packing`."""

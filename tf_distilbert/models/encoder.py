@@ -69,14 +69,20 @@ class Block(keras.layers.Layer):
             sequence_length: S.
             training: whether dropout is active.
         """
-        attended = self._attend(tokens, seen, sequence_length, training)
+        attended = self.attend(tokens, seen, sequence_length, training)
         attended = self.attention_output_dropout(self.attention_output(attended), training=training)
         tokens = self.attention_norm(tokens + attended)
         expanded = activate(self.architecture.activation, self.intermediate(tokens), training)
         expanded = self.output_dropout(self.output_dense(expanded), training=training)
         return self.output_norm(tokens + expanded)
 
-    def _attend(self, tokens: Tensor, seen: Tensor, sequence_length: int, training: bool) -> Tensor:
+    def attend(
+        self, tokens: Tensor, seen: Tensor, sequence_length: int, training: bool = False
+    ) -> Tensor:
+        """Give what the heads find, side by side, before the output projection: float [N, D].
+
+        Arguments as in `call`.
+        """
         heads, size = self.architecture.num_heads, self.architecture.head_size
         projected = ops.reshape(self.query_key_value(tokens), (-1, sequence_length, 3, heads, size))
         drops = training and self.attention_dropout.rate
@@ -152,9 +158,7 @@ class Encoder(keras.layers.Layer):
             L + 1 tensors float [B, S, D]: the embeddings, then the output of each block.
         """
         sequence_length = ops.shape(token_ids)[1]
-        seen = ops.cast(padding_mask, "bool")[:, None, None, :]
-        if sequence_ids is not None:
-            seen = seen & (sequence_ids[:, None, :, None] == sequence_ids[:, None, None, :])
+        seen = seen_keys(padding_mask, sequence_ids)
         tokens = self._embed(token_ids, segment_ids, position_ids, training)
         states = [tokens]
         for block in self.blocks:
@@ -213,6 +217,18 @@ def _norm(
     return keras.layers.LayerNormalization(
         epsilon=architecture.layer_norm_epsilon, name=name, dtype=dtype
     )
+
+
+def seen_keys(padding_mask: Tensor, sequence_ids: Tensor | None = None) -> Tensor:
+    """Tell which tokens each token sees: bool [B, 1, 1, S] or [B, 1, S, S] (query, key).
+
+    Args:
+        padding_mask, sequence_ids: as `Encoder` takes them.
+    """
+    seen = ops.cast(padding_mask, "bool")[:, None, None, :]
+    if sequence_ids is None:
+        return seen
+    return seen & (sequence_ids[:, None, :, None] == sequence_ids[:, None, None, :])
 
 
 def fused_attention(query: Tensor, key: Tensor, value: Tensor, seen: Tensor) -> Tensor:

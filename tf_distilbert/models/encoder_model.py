@@ -4,7 +4,7 @@ Dimensions: B batch, S sequence, D hidden, L layers.
 """
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Self
 
@@ -92,6 +92,18 @@ class EncoderModel(keras.Model):
             inputs.get("sequence_ids"),
             training=training,
         )
+
+    def query_key_value(self, hidden_states: Sequence[Tensor], layer: int) -> Tensor:
+        """Give a layer's projections: float [B, S, 3·D], its queries, keys and values side by side.
+
+        They are computed from what the layer took. Where the layer computes them as well, in the
+        same graph, compilers make one of both.
+
+        Args:
+            hidden_states: from `hidden_states`.
+            layer: from 0.
+        """
+        return self.encoder.blocks[layer].query_key_value(hidden_states[layer])
 
     def check_length(self, sequence_length: int) -> None:
         """See that sequences of this length fit.

@@ -36,6 +36,9 @@ _READ = {
     "data.vocabulary",
 }
 
+SEARCH_FILE = "layer_search.json"
+"""Which layers a student could have started from; see `student_start`."""
+
 SCORES_FILE = "scores.json"
 """What a fine-tuning measured in the end."""
 
@@ -152,6 +155,11 @@ class RunDirectory:
         with suppress(OSError):  # what is not ours is in it
             self.path.rmdir()
 
+    @property
+    def has_checkpoint(self) -> bool:
+        """Whether the run goes on from one, or at least tries to."""
+        return any(self.checkpoints.glob("step-*"))
+
     def write_config(self, config: JobConfig) -> None:
         """Write ``config.yaml``.
 
@@ -165,7 +173,7 @@ class RunDirectory:
         return {path.name for path in self.path.iterdir()} <= {"config.yaml.partial"}
 
     def _delete_results(self) -> None:
-        for name in ("log.jsonl", DAMAGE_FILE, SCORES_FILE):
+        for name in ("log.jsonl", DAMAGE_FILE, SCORES_FILE, SEARCH_FILE):
             (self.path / name).unlink(missing_ok=True)
         for folder in (self.tensorboard, self.checkpoints, self.not_finite, self.model):
             if folder.exists():

@@ -4,13 +4,17 @@ import hashlib
 import json
 from pathlib import Path
 
+from tf_distilbert.atomic_writes import write_atomically
 from tf_distilbert.config.data import DataConfig
 from tf_distilbert.data.output_folder import ProgressReport
 from tf_distilbert.data.prepare import prepare
 from tf_distilbert.data.records import MANIFEST, Records
 from tf_distilbert.data.text import fingerprint
+from tf_distilbert.data.token_counts import count_tokens
 from tf_distilbert.data.vocabulary import learn_vocabulary
+from tf_distilbert.distillation.trimming import kept_tokens
 from tf_distilbert.errors import UserError, explain_write_errors
+from tf_distilbert.json_file import read_json
 from tf_distilbert.tokenization.tokenizer import Tokenizer
 from tf_distilbert.tokenization.word_piece import WordPieceTokenizer
 
@@ -132,6 +136,36 @@ def load_or_learn_vocabulary(config: DataConfig, folder: Path) -> WordPieceToken
             folder.mkdir(parents=True, exist_ok=True)
         learn_vocabulary(config.text, config.vocabulary, path, lower_case=config.lower_case)
     return WordPieceTokenizer.from_file(path, config.lower_case)
+
+
+def load_or_choose_tokens(
+    config: DataConfig, tokenizer: Tokenizer, folder: Path, size: int
+) -> list[int]:
+    """Choose the tokens of a tokenizer that a text needs; what was chosen is remembered.
+
+    Args:
+        config: where the text is.
+        tokenizer: the teacher's.
+        folder: where it is remembered.
+        size: how many are kept.
+
+    Returns:
+        Their ids; see `kept_tokens`.
+
+    Raises:
+        UserError: the size or the text is at fault.
+    """
+    path = folder / f"tokens-{_digest(config.text, tokenizer.sha256, size)}.json"
+    if path.exists():
+        return read_json(path)["kept"]
+    try:
+        kept = kept_tokens(tokenizer, count_tokens(config.text, tokenizer), size=size)
+    except UserError as error:
+        raise UserError(f"student.vocabulary: {error}") from None
+    with explain_write_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, json.dumps({"kept": kept}).encode())
+    return kept
 
 
 def _digest(text: list[str], *facts: str | int | bool) -> str:

@@ -18,7 +18,7 @@ from tf_distilbert.console.lines import say
 from tf_distilbert.data.records import Records
 from tf_distilbert.distillation.distiller import Distiller
 from tf_distilbert.distillation.pretrainer import MaskedLMPretrainer
-from tf_distilbert.distillation.student import build_student
+from tf_distilbert.distillation.student import make_student
 from tf_distilbert.errors import UserError
 from tf_distilbert.model_files.encoders import load_to_pretrain
 from tf_distilbert.model_files.folder import load_model
@@ -29,6 +29,7 @@ from tf_distilbert.runs.batches import masked_lm_batches
 from tf_distilbert.runs.job import Job
 from tf_distilbert.runs.loop import train_to_the_end
 from tf_distilbert.runs.records import load_or_learn_vocabulary, load_records
+from tf_distilbert.runs.student_start import start_student, with_trimmed_vocabulary
 from tf_distilbert.tokenization.tokenizer import Tokenizer
 from tf_distilbert.training import runtime
 from tf_distilbert.training.strategy import chief_first
@@ -54,11 +55,16 @@ def distill(config: DistillConfig, console: Console | None = None) -> Path:
         with job.strategy.scope():
             teacher = load_model(config.teacher)
             _check_rows(teacher, config.data)
-            student = build_student(teacher, **asdict(config.student))
+            shape = asdict(config.student)
+            if vocabulary := shape.pop("vocabulary"):
+                teacher = with_trimmed_vocabulary(teacher, vocabulary, job, config.data)
+            student, start = make_student(teacher, **shape)
             _check_rows(student, config.data, "student.initialize_from: ")
             distiller = Distiller(teacher, student, **job.trainer_arguments, **asdict(config.loss))
-        del teacher  # the distiller may hold it in fewer bytes
         records, held_out = _load_records(job, config.data, student.tokenizer)
+        if start and not job.run.has_checkpoint:
+            start_student(teacher, student, start, records, job)
+        del teacher  # the distiller may hold it in fewer bytes
         batches = masked_lm_batches(distiller, records, held_out, config)
         train_to_the_end(distiller, batches, job)
         return job.finish(student, "distill")

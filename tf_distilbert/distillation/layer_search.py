@@ -1,0 +1,156 @@
+"""Which of a teacher's layers a student starts from, found by trying.
+
+A student that starts from some of its teacher's layers can be tried before it exists: the teacher
+runs with these layers alone. What is measured is how near that is to the whole teacher, in what it
+predicts and in its last hidden states: the one alone prefers low layers, which predict words and
+are of little use for tasks, the other high ones (docs/quality.md).
+
+Dimensions: B batch, S sequence, P prediction slots, D hidden, L layers.
+
+Source: the idea of measuring which layers to keep, Sajjad et al. 2023, "On the effect of dropping
+layers of pre-trained transformer models"; the measure and the search are this project's.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from math import comb
+from typing import Any
+
+import numpy as np
+from keras import KerasTensor as Tensor
+from keras import ops
+
+from tf_distilbert.losses.per_token import cosine_loss, masked_mean
+from tf_distilbert.models.encoder import seen_keys
+from tf_distilbert.models.masked_language_model import MaskedLanguageModel, gather_positions
+
+MOST_TRIALS = 64
+"""How many maps are tried."""
+
+SEQUENCES = 64
+"""On how many sequences, roughly: those of whole batches."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A map that was tried.
+
+    Attributes:
+        layers: the teacher's layers, from 0, in order.
+        agreement: share of masked tokens at which the top answer is the whole teacher's.
+        cosine_loss: mean of 1 - cos of the last hidden states, over real tokens.
+    """
+
+    layers: tuple[int, ...]
+    agreement: float
+    cosine_loss: float
+
+    @property
+    def score(self) -> float:
+        """What is compared: higher is better."""
+        return self.agreement - self.cosine_loss
+
+
+def search_layers(
+    teacher: MaskedLanguageModel,
+    num_layers: int,
+    start: Sequence[int],
+    sample: Iterable[Any],
+    most_trials: int = MOST_TRIALS,
+) -> list[Trial]:
+    """Try maps of layers on some text.
+
+    All maps in ascending order are tried if there are no more than the most. Otherwise, from a
+    first one on, all that differ from the best so far in one layer, nearest first, until none is
+    better or the most are tried.
+
+    Args:
+        teacher: whose layers they are.
+        num_layers: of the student.
+        start: the first map.
+        sample: batches of `masked_lm_dataset`, of which the first `SEQUENCES` are read.
+        most_trials: how many maps are tried.
+
+    Returns:
+        What was tried, the best first.
+    """
+    measure = _measure(teacher, _first(sample, SEQUENCES))
+    depth = teacher.architecture.num_layers
+    tried: dict[tuple[int, ...], Trial] = {}
+    if comb(depth, num_layers) <= most_trials:
+        for layers in combinations(range(depth), num_layers):
+            tried[layers] = measure(layers)
+    else:
+        best = tuple(start)
+        tried[best] = measure(best)
+        found_better = True
+        while found_better and len(tried) < most_trials:
+            found_better = False
+            for layers in _neighbours(best, depth):
+                if layers not in tried and len(tried) < most_trials:
+                    tried[layers] = measure(layers)
+            top = max(tried.values(), key=lambda trial: trial.score).layers
+            found_better, best = top != best, top
+    return sorted(tried.values(), key=lambda trial: -trial.score)
+
+
+def _first(sample: Iterable[Any], sequences: int) -> list[Any]:
+    batches: list[Any] = []
+    for batch in sample:
+        if sum(len(targets) for _, targets, _ in batches) >= sequences:
+            break
+        batches.append(batch)
+    return batches
+
+
+def _neighbours(layers: tuple[int, ...], depth: int) -> list[tuple[int, ...]]:
+    """List the maps that have one other layer, those of near layers first."""
+    found: dict[tuple[int, ...], int] = {}
+    for i, layer in enumerate(layers):
+        for other in set(range(depth)) - set(layers):
+            changed = tuple(sorted((*layers[:i], other, *layers[i + 1 :])))
+            found[changed] = min(abs(other - layer), found.get(changed, depth))
+    return sorted(found, key=lambda changed: (found[changed], changed))
+
+
+def _measure(
+    teacher: MaskedLanguageModel, batches: Sequence[Any]
+) -> Callable[[tuple[int, ...]], Trial]:
+    """Make the function that tries a map."""
+    expected = []
+    for inputs, _, _ in batches:
+        embedded, *_, last = teacher.hidden_states(inputs)
+        expected.append((embedded, last, _top_answers(teacher, last, inputs)))
+
+    def measure(layers: tuple[int, ...]) -> Trial:
+        hits = masked = distance = tokens = 0.0
+        for (inputs, _, weights), (embedded, last, top) in zip(batches, expected, strict=True):
+            found = _run(teacher, layers, embedded, inputs)
+            counts = np.ravel(weights).astype("float32")
+            hits += float(counts @ (_top_answers(teacher, found, inputs) == top))
+            masked += float(counts.sum())
+            real = np.asarray(inputs["padding_mask"], "float32")
+            distance += float(masked_mean(cosine_loss(found, last), real, count=1.0))
+            tokens += float(real.sum())
+        return Trial(layers, hits / max(masked, 1.0), distance / tokens)
+
+    return measure
+
+
+def _run(
+    teacher: MaskedLanguageModel, layers: Sequence[int], embedded: Tensor, inputs: Any
+) -> Tensor:
+    """Run some of the layers on embeddings: last hidden states, float [B, S, D]."""
+    seen = seen_keys(inputs["padding_mask"], inputs.get("sequence_ids"))
+    length = embedded.shape[1]
+    tokens = ops.reshape(embedded, (-1, embedded.shape[-1]))
+    for layer in layers:
+        tokens = teacher.encoder.blocks[layer](tokens, seen, sequence_length=length)
+    return ops.reshape(tokens, embedded.shape)
+
+
+def _top_answers(teacher: MaskedLanguageModel, hidden: Tensor, inputs: Any) -> np.ndarray:
+    """Give the top answer in each slot: int [B·P]."""
+    logits = teacher.logits(gather_positions(hidden, inputs["mask_positions"]))
+    return ops.convert_to_numpy(ops.argmax(logits, axis=-1))

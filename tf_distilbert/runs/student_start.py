@@ -1,0 +1,135 @@
+"""How the student of a run begins: with which tokens and which parts of its teacher.
+
+Both are chosen by the run's own text, before the first step. A run that goes on has them in its
+checkpoint, or finds the same again.
+"""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from tf_distilbert.atomic_writes import write_atomically
+from tf_distilbert.config.data import DataConfig
+from tf_distilbert.console.lines import say
+from tf_distilbert.data.masking import TokenMasker
+from tf_distilbert.data.pipeline import masked_lm_dataset
+from tf_distilbert.data.records import Records
+from tf_distilbert.distillation.layer_search import Trial
+from tf_distilbert.distillation.student import StudentStart, Teacher
+from tf_distilbert.distillation.trimming import trim_model
+from tf_distilbert.errors import UserError
+from tf_distilbert.json_file import read_json
+from tf_distilbert.models.masked_language_model import MaskedLanguageModel
+from tf_distilbert.runs.directory import SEARCH_FILE
+from tf_distilbert.runs.job import Job
+from tf_distilbert.runs.records import load_or_choose_tokens
+from tf_distilbert.training.strategy import chief_first, is_chief
+
+# The sample: about a thousand sequences are enough to rank parts by (Minitron), and of long ones
+# fewer.
+_SEQUENCES, _TOKENS, _AT_ONCE = 1024, 2**16, 16
+
+
+def with_trimmed_vocabulary(
+    teacher: Teacher, size: int, job: Job, data: DataConfig
+) -> MaskedLanguageModel:
+    """Cut a teacher's vocabulary to the commonest tokens of the run's text.
+
+    Its predictions over these tokens stay what they were.
+
+    Args:
+        teacher: of `load_model`.
+        size: how many tokens are kept.
+        job: whose text it is.
+        data: the text.
+
+    Raises:
+        UserError: the size does not fit the vocabulary; the text is at fault; or the teacher is
+            keras-nlp's.
+    """
+    if not isinstance(teacher, MaskedLanguageModel) or teacher.tokenizer is None:
+        raise UserError(
+            "student.vocabulary: a keras-nlp preset's vocabulary cannot be cut; leave "
+            "student.vocabulary out, or give another teacher"
+        )
+    tokenizer = teacher.tokenizer
+    kept = chief_first(
+        job.strategy, lambda: load_or_choose_tokens(data, tokenizer, job.run.data, size)
+    )
+    say(job.console, f"{size:,} of {len(tokenizer.vocabulary):,} tokens are kept")
+    return trim_model(teacher, kept)
+
+
+def start_student(
+    teacher: Teacher, student: MaskedLanguageModel, start: StudentStart, records: Records, job: Job
+) -> None:
+    """Give a student its first weights, and say which layers they come from if that was searched.
+
+    Args:
+        teacher, student, start: see `make_student`.
+        records: what the run trains on.
+        job: whose run it is; the maps that were tried are written there.
+
+    Raises:
+        UserError: the run cannot be written.
+    """
+    sample = None
+    if start.needs_sample:
+        say(job.console, "choosing what the student starts from")
+        sample = _sample(records, job.config.train.seed)
+    with job.strategy.scope():
+        trials = start.apply(teacher, student, sample)
+    if trials:
+        say(job.console, _describe(trials, start.layers))
+        if is_chief(job.strategy):
+            content = json.dumps({"tried": [asdict(trial) for trial in trials]}, indent=2)
+            write_atomically(job.run.path / SEARCH_FILE, content.encode())
+
+
+def tried_layer_maps(run: Path) -> list[Trial]:
+    """Read which maps of layers a run tried, the best first; none if it did not search.
+
+    Args:
+        run: the run directory.
+
+    Raises:
+        UserError: the file is broken.
+    """
+    path = run / SEARCH_FILE
+    if not path.exists():
+        return []
+    try:
+        return [
+            Trial(tuple(each["layers"]), each["agreement"], each["cosine_loss"])
+            for each in read_json(path)["tried"]
+        ]
+    except (KeyError, TypeError):
+        raise UserError(f"{path}: is not what a search of layers writes; remove it") from None
+
+
+def _sample(records: Records, seed: int) -> Any:
+    sequences = min(_SEQUENCES, _TOKENS // records.sequence_length, len(records))
+    size = min(_AT_ONCE, sequences)
+    masker = TokenMasker.for_records(records, seed=seed)
+    batches = masked_lm_dataset(
+        records, masker, size, seed=seed, num_steps=max(1, sequences // size)
+    )
+    return batches.as_numpy_iterator()
+
+
+def _describe(trials: list[Trial], first: tuple[int, ...]) -> str:
+    best = trials[0]
+    line = f"starts from the teacher's layers {_listed(best.layers)}: {_figures(best)}"
+    others = [trial for trial in trials if trial.layers == first != best.layers]
+    if others:
+        line += f"; the even choice, {_listed(first)}: {_figures(others[0])}"
+    return f"{line}; {len(trials)} choices tried"
+
+
+def _listed(layers: tuple[int, ...]) -> str:
+    return ", ".join(map(str, layers))
+
+
+def _figures(trial: Trial) -> str:
+    return f"{100 * trial.agreement:.1f} % same answers, cosine loss {trial.cosine_loss:.3f}"
