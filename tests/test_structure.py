@@ -144,4 +144,5 @@ def test_settings_stop_at_the_functions_that_begin_a_job():
         *("cli.verbs", "cli.grammar", "quickstart", "report.run", "report.run_models"),
         *("runs.train", "runs.loop", "runs.records", "runs.directory", "runs.batches", "runs.job"),
         *("finetuning.finetune", "finetuning.batches", "finetuning.retention", "finetuning.trials"),
+        *("finetuning.retention_plan", "finetuning.variants"),
     }

@@ -50,6 +50,7 @@ _HOME = {
     "pretrain": "runs.train",
     "retention": "finetuning.retention",
     "save_model": "model_files.folder",
+    "trim_model": "distillation.trimming",
     "write_report": "report.reporter",
 }
 
@@ -71,6 +72,7 @@ if TYPE_CHECKING:
     from tf_distilbert.distillation.distiller import Distiller as Distiller
     from tf_distilbert.distillation.pretrainer import MaskedLMPretrainer as MaskedLMPretrainer
     from tf_distilbert.distillation.student import build_student as build_student
+    from tf_distilbert.distillation.trimming import trim_model as trim_model
     from tf_distilbert.evaluation.fill_mask import fill_mask as fill_mask
     from tf_distilbert.evaluation.masked_lm import evaluate as evaluate
     from tf_distilbert.exports.exporter import export as export

@@ -12,6 +12,11 @@ MODELS = ("--teacher", "t", "--student", "s", "--tasks", "rte", "--output", "o")
 FORMS = {
     "vocab": ("vocab --text a --size 9 --output b", "vocab text=a size=9 output=b"),
     "prepare": ("prepare --text a --vocab v --output b", "prepare output=b vocab=v text=a"),
+    "trim": (
+        "trim --model m --text a --size 9 --held-out b --output c",
+        "trim held_out=b output=c size=9 text=a model=m",
+    ),
+    "shapes": ("shapes --teacher t --sequence-length 64", "shapes sequence_length=64 teacher=t"),
     "options that need not be": (
         "export --model m --format litert --precision int8 --max-length 64",
         "export model=m format=litert precision=int8 max_length=64",

@@ -1,6 +1,8 @@
 """The retention table: its numbers, and the command that makes it."""
 
 import json
+import re
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -9,14 +11,17 @@ import yaml
 
 from support import tiny
 from support.capitals import sentences
+from support.commands import run
 from support.task_files import CONTEXT, question, row, write
-from tf_distilbert.cli.main import main
+from tf_distilbert.config.file import load_config
+from tf_distilbert.config.jobs import DistillConfig
 from tf_distilbert.distillation.student import build_student
 from tf_distilbert.finetuning.baseline import Baseline, baseline_of, mean_baseline
 from tf_distilbert.finetuning.examples import TextExample, TokenExample
-from tf_distilbert.finetuning.retention_table import as_markdown, summarise
+from tf_distilbert.finetuning.retention_table import as_markdown, score_table, summarise
 from tf_distilbert.finetuning.tasks import find_task
-from tf_distilbert.finetuning.trials import VARIANTS
+from tf_distilbert.finetuning.trials import Trial
+from tf_distilbert.finetuning.variants import variants_of
 from tf_distilbert.model_files.folder import save_model
 
 SCORES = {
@@ -26,7 +31,7 @@ SCORES = {
 
 
 def test_medians_spreads_and_shares_are_those_of_a_hand():
-    facts = {"teacher": {"parameters": 2e6, "milliseconds": 3.0}}
+    facts = {"teacher": {"parameters": 2e6, "bytes": 8_040_000, "text_milliseconds": 3.04}}
     facts["student"] = {"held_out": {"mlm_loss": 4.25, "mlm_accuracy": 0.3}}
     found = summarise(SCORES, facts)
     teacher, student = found["models"]["teacher"], found["models"]["student"]
@@ -37,12 +42,25 @@ def test_medians_spreads_and_shares_are_those_of_a_hand():
     assert (a["median"], a["lowest"], a["highest"]) == pytest.approx((70, 60, 76))
     assert a["retention"] == pytest.approx(7 / 8)
     text = as_markdown(found, differences_to="student")
-    assert "| teacher | 2.0 M | 3.0 | 60.0 | 80.0 (50.0-90.0) | 40.0 (40.0-40.0) |" in text
+    assert text.startswith("Median of 3 seeds, lowest and highest, in percent. The score is")
+    head, _, *rows = [line for line in text.splitlines() if line.startswith("|")]
+    assert head == "| model | parameters | MB | ms a text | score | share | a | b |"
+    spreads = "80.0 (50.0 to 90.0) | 40.0 (40.0 to 40.0)"
+    assert rows[0] == f"| teacher | 2.0 M | 8.0 | 3.0 | 60.0 | 100.0 % | {spreads} |"
+    spreads = "70.0 (60.0 to 76.0) | 30.0 (10.0 to 50.0)"
+    assert rows[1] == f"| student |  |  |  | 50.0 | 83.3 % | {spreads} |"
     assert "| student | 83.3 % | 87.5 % | 75.0 % |" in text
     assert "| student | 50.00 | +0.00 |" in text
     assert text.endswith(
         "| model | mlm loss | mlm accuracy |\n| --- | --- | --- |\n| student | 4.2500 | 0.3000 |\n"
     )
+
+
+def test_a_fact_that_no_model_has_makes_no_column():
+    facts = {name: {"text_milliseconds": 2.0} for name in SCORES}
+    assert score_table(summarise(SCORES, {})).columns == ["model", "score", "share", "a", "b"]
+    columns = ["model", "ms a text", "score", "share", "a", "b"]
+    assert score_table(summarise(SCORES, facts)).columns == columns
 
 
 def test_a_teacher_that_knows_nothing_has_no_share():
@@ -100,26 +118,54 @@ def folder(tmp_path_factory):
     teacher = tiny.model(seed=1, num_layers=2)
     save_model(teacher, folder / "teacher")
     save_model(build_student(teacher), folder / "student")
+    save_model(tiny.model(seed=3, num_layers=1), folder / "half" / "model")
     for split, number, seed in (("train", 64, 1), ("dev", 32, 2)):
         rows = (row(text, str(label)) for text, label in sentences(number, seed))
         write(folder / "glue" / "SST-2" / f"{split}.tsv", row("sentence", "label"), *rows)
     return folder
 
 
-def arguments(folder, output, *more):
+def arguments(folder, output, *more, data="glue"):
     return [
         *("retention", "--teacher", folder / "teacher", "--student", folder / "student"),
-        *("--tasks", "SST-2", "--data", folder / "glue", "--output", folder / output),
+        *("--tasks", "SST-2", "--data", folder / data, "--output", folder / output),
         *("--seeds", "2", *more, "train.steps=4", "train.epochs=null"),
         *("train.global_batch_size=8", "train.precision=float32"),
     ]
+
+
+def test_students_and_their_exports_stand_in_one_table(folder, tmp_path, monkeypatch):
+    """All is real but the fine-tunings."""
+    for package in ("matplotlib", "tf2onnx", "onnxruntime"):
+        pytest.importorskip(package)
+    marks = {"teacher": 0.9, "half": 0.8, "student": 0.7}
+    monkeypatch.setattr(Trial, "score", lambda trial, console: marks[trial.model])
+    monkeypatch.setattr(Trial, "export_scores", lambda trial: {"int8": marks[trial.model] - 0.0625})
+    words = ["--student", f"half={folder / 'half' / 'model'}", "--exports", "int8"]
+    assert run(*arguments(folder, tmp_path / "out", *words)) == 0
+    found = json.loads((tmp_path / "out" / "retention.json").read_text())["models"]
+    names = ["teacher", "student", "student, int8", "half", "half, int8"]
+    assert list(found) == names
+    scores = [found[name]["macro_score"] for name in names]
+    assert scores == pytest.approx([90, 70, 63.75, 80, 73.75])
+    assert found["half, int8"]["retention"] == pytest.approx(73.75 / 90)
+    for name, model in found.items():
+        assert model["parameters"] == found[name.removesuffix(", int8")]["parameters"]
+        assert model["bytes"] > 0 and model["text_milliseconds"] > 0
+        assert ("milliseconds" in model) != name.endswith("int8")  # of the encoder in Keras
+    table = (tmp_path / "out" / "retention.md").read_text()
+    size = f"{found['half, int8']['bytes'] / 1e6:.1f}"
+    assert re.search(
+        rf"^\| half, int8 \| 0.0 M \| {size} \| [\d.]+ \| 73.8 \| 81.9 % ", table, re.M
+    )
+    assert (tmp_path / "out" / "retention.png").read_bytes()[:4] == b"\x89PNG"
 
 
 @pytest.mark.slow
 def test_the_command_writes_table_figures_and_picture_and_goes_on(folder, capsys):
     pytest.importorskip("matplotlib")
     words = arguments(folder, "table", "--learning-rates", "1e-3,1e-4")
-    assert main(list(map(str, words))) == 0
+    assert run(*words) == 0
     printed = capsys.readouterr().out
     output = folder / "table"
     assert printed.strip() == (output / "retention.md").read_text().strip()
@@ -130,7 +176,7 @@ def test_the_command_writes_table_figures_and_picture_and_goes_on(folder, capsys
     made = sorted(output.rglob("scores.json"))
     assert len(made) == 2 * (2 + 2)  # two models: two searches, two seeds
     times = [path.stat().st_mtime_ns for path in made]
-    assert main(list(map(str, words))) == 0  # nothing is fine-tuned again
+    assert run(*words) == 0  # nothing is fine-tuned again
     assert [path.stat().st_mtime_ns for path in made] == times
     again = json.loads((output / "retention.json").read_text())
     for model in ("teacher", "student"):
@@ -147,34 +193,47 @@ def test_the_ablation_distils_every_variant(folder):
         "data": {"text": str(text), "validation": str(text), "sequence_length": 32},
         "train": {"steps": 2, "global_batch_size": 8, "precision": "float32"},
     }
-    (folder / "distill.yaml").write_text(yaml.safe_dump(config))
-    words = arguments(folder, "ablation", "--ablation", folder / "distill.yaml")
+    path = folder / "distill.yaml"
+    path.write_text(yaml.safe_dump(config))
+    words = arguments(folder, "ablation", "--ablation", path)
     words[words.index("--seeds") + 1] = "1"
     student = words.index("--student")
     del words[student : student + 2]  # it is the variant of the whole recipe
-    assert main(list(map(str, words))) == 0
+    assert run(*words) == 0
     found = json.loads((folder / "ablation" / "retention.json").read_text())
-    assert list(found["models"]) == ["teacher", *VARIANTS]
+    assert list(found["models"]) == ["teacher", *variants_of(load_config(DistillConfig, path))]
     held_out = found["models"]["masked LM alone"]["held_out"]
     assert 0 < held_out["teacher_agreement"] <= 1
     assert "| without cosine |" in (folder / "ablation" / "retention.md").read_text()
 
 
-def test_what_is_missing_is_said_before_anything_is_trained(folder, capsys):
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (("--learning-rates", "fast"), r"--learning-rates is 'fast'; give numbers"),
+        (("--student", "x=none"), r"none: no such model folder; give its path, or hf://OWNER/NAM"),
+        (("--student", "x=a", "--student", "x=b"), r"two students have the name x; give one of"),
+        (("--student", "teacher=a"), r"the student's name 'teacher' is that of another row"),
+        (("--exports", "int4"), r"exports: 'int4' is no precision of an export; give float32 or"),
+        (("--exports", "int8,int8"), r"exports: int8 is given twice; leave one out$"),
+    ],
+    ids=lambda value: "_".join(value) if isinstance(value, tuple) else "",
+)
+def test_what_is_at_fault_is_said_before_anything_is_trained(folder, refused_here, more, message):
     pytest.importorskip("matplotlib")
-    for more, message in (
-        (["--learning-rates", "fast"], "--learning-rates is 'fast'; give numbers"),
-        (["--data", str(folder / "none")], "no such folder; name the folder of the data"),
-    ):
-        words = arguments(folder, "refused")
-        for flag, value in (more,):
-            at = words.index(flag) if flag in words else len(words)
-            words[at : at + 2] = [flag, value]
-        assert main(list(map(str, words))) == 2
-        errors = capsys.readouterr().err
-        assert message in errors and errors.count("\n") == 1
-        assert not (folder / "refused").exists()
-    words = arguments(folder, "refused")
+    pytest.importorskip("tf2onnx")
+    refused_here(*arguments(folder, "refused", *more), message=message)
+    assert not (folder / "refused").exists()
+
+
+def test_what_is_missing_is_said_before_anything_is_trained(folder, refused_here, monkeypatch):
+    pytest.importorskip("matplotlib")
+    words = arguments(folder, "refused", data="none")
+    refused_here(*words, message="no such folder; name the folder of the data")
     del words[3:5]
-    assert main(list(map(str, words))) == 2
-    assert "give a student, or the configuration of an ablation" in capsys.readouterr().err
+    refused_here(*words, message="give a student, or the configuration of an ablation")
+    monkeypatch.setitem(sys.modules, "tf2onnx", None)
+    words = arguments(folder, "refused", "--exports", "int8")
+    message = r"tf2onnx: is not installed; run `pip install 'tf_distilbert\[onnx\]'`$"
+    refused_here(*words, message=message)
+    assert not (folder / "refused").exists()

@@ -11,13 +11,11 @@ from test_finetune import configure
 from support import tiny
 from support.task_files import row, squad_file, squad_question, write
 from tf_distilbert.cli import main as cli
-from tf_distilbert.config.file import parse_config
-from tf_distilbert.config.finetuning import FinetuneConfig
-from tf_distilbert.config.jobs import DistillConfig
+from tf_distilbert.config.finetuning import ColumnsConfig, FinetuneConfig
 from tf_distilbert.errors import Interrupted, NotFiniteError, UserError
 from tf_distilbert.finetuning import trials
-from tf_distilbert.finetuning.retention import RetentionPlan
-from tf_distilbert.finetuning.trials import VARIANTS, Trial, distil_variants
+from tf_distilbert.finetuning.retention_plan import RetentionPlan
+from tf_distilbert.finetuning.trials import Trial
 from tf_distilbert.model_files.folder import save_model
 from tf_distilbert.runs.directory import RunDirectory
 
@@ -66,6 +64,54 @@ def test_scores_of_other_weights_are_not_taken(tmp_path, glue, monkeypatch):
     save_model(tiny.model(seed=7, num_layers=1), tmp_path / "bert", overwrite=True)
     with pytest.raises(UserError, match=r"was made with other weights of .*bert; remove it"):
         plan.scores(QUIET)
+
+
+def test_each_student_has_a_row_and_one_for_each_export_but_the_teacher(
+    tmp_path, glue, monkeypatch
+):
+    """A search is of the model itself; the fine-tuning after it is exported."""
+    made = []
+
+    def score(trial, console):
+        made.append((trial.description, tuple(trial.exports)))
+        return 0.5
+
+    monkeypatch.setattr(Trial, "score", score)
+    monkeypatch.setattr(Trial, "export_scores", lambda trial: {"int8": 0.25, "float32": 0.4})
+    plan = plan_of(tmp_path, glue, rates=(1e-3, 1e-4))
+    path = plan.models["m"]
+    models = {"teacher": path, "half depth": path, "third": path}
+    plan = replace(plan, models=models, exports=("float32", "int8"))
+    scores = plan.scores(QUIET)
+    assert list(scores.items()) == [
+        ("teacher", {"sst2": [0.5]}),
+        ("half depth", {"sst2": [0.5]}),
+        ("half depth, float32", {"sst2": [0.4]}),
+        ("half depth, int8", {"sst2": [0.25]}),
+        ("third", {"sst2": [0.5]}),
+        ("third, float32", {"sst2": [0.4]}),
+        ("third, int8", {"sst2": [0.25]}),
+    ]
+    assert made[2:6] == [
+        ("sst2, teacher, seed 1", ()),
+        ("sst2, half depth, trying the learning rate 0.001", ()),
+        ("sst2, half depth, trying the learning rate 0.0001", ()),
+        ("sst2, half depth, seed 1", ("float32", "int8")),
+    ]
+
+
+def test_columns_of_ones_own_files_are_known_to_the_plan(tmp_path, glue):
+    for split in ("train", "validation"):
+        write(tmp_path / "own" / f"{split}.csv", "review,stars", "a city .,1", "the sea .,2")
+    columns = ColumnsConfig(text="review", label="stars")
+    plan = plan_of(tmp_path, glue, tasks=("classification",))
+    plan = replace(plan, data=[str(tmp_path / "own")])
+    with pytest.raises(UserError, match="has no column 'label'"):
+        plan.check()
+    plan = replace(plan, settings=replace(plan.settings, columns=columns))
+    plan.check()
+    assert plan.first_task.labels == ("1", "2")
+    assert plan.baselines()["classification"].score == 0.5
 
 
 def test_a_learning_rate_that_diverges_is_none(tmp_path, glue, monkeypatch):
@@ -149,74 +195,10 @@ def test_the_line_to_go_on_with_can_be_run(monkeypatch, capsys):
     def stop(options):
         raise Interrupted("stopped", 2)
 
-    words = ["retention", "--teacher", "t", "--student", "s", "--tasks", "sst2", "--data", "d"]
-    words += ["--output", "o", "train.epochs=1"]
+    words = ["retention", "--teacher", "t", "--student", "half depth=s", "--student", "third"]
+    words += ["--exports", "int8", "--tasks", "sst2", "--data", "d", "--output", "o"]
+    words += ["train.epochs=1"]
     monkeypatch.setitem(cli.VERBS, "retention", stop)
     assert cli.main(words) == 130
     line = capsys.readouterr().err.strip().partition("go on with: ")[2]
     assert vars(cli.parse(shlex.split(line)[1:])) == vars(cli.parse(words))
-
-
-# Variants
-
-
-def recipe(tmp_path, text="text.txt", **loss):
-    values = {
-        "teacher": str(tmp_path / "teacher"),
-        "output": "unused",
-        "data": {"text": [str(tmp_path / text)], "sequence_length": 32},
-        "loss": loss,
-        "train": {"steps": 1, "global_batch_size": 4},
-    }
-    return parse_config(DistillConfig, values)
-
-
-@pytest.fixture
-def distilled(tmp_path, monkeypatch):
-    """The configurations of the variants that were distilled, which takes no time here."""
-    found = {}
-
-    def distill(config, console):
-        run = RunDirectory(config.output)
-        run.create(config)
-        run.model.mkdir()
-        found[run.path.name] = config
-
-    monkeypatch.setattr(trials, "distill", distill)
-    save_model(tiny.model(num_layers=2), tmp_path / "teacher")
-    tiny.write_text(tmp_path / "text.txt")
-    return found
-
-
-def test_variants_share_their_text_and_leave_out_what_they_say(tmp_path, distilled):
-    config = recipe(tmp_path, mse_weight=1.0, mlm_weight=0.0)
-    folders = distil_variants(config, tmp_path / "students", QUIET)
-    assert [folder.parent.name for folder in folders.values()] == list(distilled)
-    assert len(distilled) == len(VARIANTS)
-    assert {variant.data.records for variant in distilled.values()} == {
-        str(path) for path in (tmp_path / "students" / "data").glob("train-*")
-    }
-    weights = {
-        name: (loss.distillation_weight, loss.mse_weight, loss.cosine_weight, loss.mlm_weight)
-        for name, loss in ((name, variant.loss) for name, variant in distilled.items())
-    }
-    assert weights["triple-loss"] == (5, 1, 1, 0)
-    assert weights["without-distillation"] == (0, 0, 1, 0)
-    assert weights["without-cosine"] == (5, 1, 0, 0)
-    assert weights["masked-LM-alone"] == (0, 0, 0, 1)
-    distilled.clear()
-    distil_variants(config, tmp_path / "students", QUIET)
-    assert not distilled  # all were there
-    with pytest.raises(UserError, match=r"its run has loss\.temperature 2\.0, now it is 3"):
-        distil_variants(
-            replace(config, loss=replace(config.loss, temperature=3.0)),
-            tmp_path / "students",
-            QUIET,
-        )
-
-
-def test_a_variant_without_any_loss_is_said_first(tmp_path, distilled):
-    config = recipe(tmp_path, mlm_weight=0.0, cosine_weight=0.0)
-    with pytest.raises(UserError, match="the variant without distillation: all weights"):
-        distil_variants(config, tmp_path / "students", QUIET)
-    assert not distilled

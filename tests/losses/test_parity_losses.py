@@ -16,8 +16,14 @@ from tf_distilbert.models.masked_language_model import MaskedLanguageModel
 pytestmark = pytest.mark.parity
 SECTION = "Losses and gradients"
 AGAINST = "PyTorch, float64"
-TERMS = ("distillation_loss", "mlm_loss", "cosine_loss", "mse_loss")
-WEIGHTS = {"distillation_loss": 5.0, "mlm_loss": 2.0, "cosine_loss": 1.0, "mse_loss": 0.5}
+TERMS = (
+    *("distillation_loss", "mlm_loss", "cosine_loss", "mse_loss"),
+    *("relation_loss", "hidden_loss"),
+)
+WEIGHTS = {
+    **{"distillation_loss": 5.0, "mlm_loss": 2.0, "cosine_loss": 1.0, "mse_loss": 0.5},
+    **{"relation_loss": 3.0, "hidden_loss": 0.7},
+}
 OBJECTIVES = {name: {name: 1.0} for name in TERMS} | {"weighted sum": WEIGHTS}
 
 
@@ -48,6 +54,7 @@ def our_step(pair, weights, batch, temperature, positions, micro_batches):
         temperature=temperature,
         distillation_positions=positions,
         micro_batches=micro_batches,
+        relation_heads=parity.RELATION_HEADS,
         **options,
     )
     distiller.compile(GradientKeeper())

@@ -242,6 +242,26 @@ def test_a_share_of_nothing_is_explained_in_its_place(folder, tmp_path):
     assert "785" not in page.root.text
 
 
+def test_what_models_and_exports_cost_is_shown(folder, tmp_path):
+    copy = without_model(folder, tmp_path)
+    scores = {"teacher": {"sst2": [0.9]}, "half": {"sst2": [0.8]}, "half, int8": {"sst2": [0.75]}}
+    costs = {"teacher": (4e6, 16.04e6, 9.96), "half": (2e6, 8e6, 5), "half, int8": (2e6, 2e6, 2)}
+    facts = {
+        name: {"parameters": count, "bytes": size, "text_milliseconds": time}
+        for name, (count, size, time) in costs.items()
+    }
+    (copy / "retention.json").write_text(json.dumps(summarise(scores, facts)))
+    page = report(tmp_path, copy)
+    head, rows = page.table("Median of 1 seed")
+    assert head == ["model", "parameters", "MB", "ms a text", "score", "share", "sst2"]
+    cells = ["4.0 M", "16.0", "10.0", "90.0", "100.0 %", "90.0 (90.0 to 90.0)"]
+    assert rows["teacher"] == cells
+    cells = ["2.0 M", "2.0", "2.0", "75.0", "83.3 %", "75.0 (75.0 to 75.0)"]
+    assert rows["half, int8"] == cells
+    assert "half, int8, 2.0 MB" in page.root.text  # beside its point
+    assert "MB are those of the weights on the disk" in page.root.text
+
+
 def test_an_ablation_is_shown_whole(folder, tmp_path):
     output = tmp_path / "ablation"
     (output / "students").mkdir(parents=True)
@@ -250,6 +270,6 @@ def test_an_ablation_is_shown_whole(folder, tmp_path):
     (output / "retention.json").write_text(json.dumps(summarise(SCORES, {})))
     page = report(tmp_path, output)
     assert page.table("What each run is")[0] == ["", "triple-loss", "without-cosine"]
-    assert page.table("Ablation")[1] == {}
+    assert page.table("Ablation")[1] == {"triple loss": ["81.00", "+0.00"]}
     variant = report(tmp_path, output / "students" / "triple-loss")
     assert "triple loss" in variant.table("Median of 2 seeds")[1]

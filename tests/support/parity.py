@@ -21,6 +21,7 @@ F = torch.nn.functional
 torch.set_num_threads(1)  # many threads only wait for each other on models this small
 
 SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+RELATION_HEADS = 8
 IGNORED = -100  # the label of a position that is not predicted
 
 
@@ -170,9 +171,48 @@ def term_sums(student, teacher, batch, temperature, restrict_to_mask=False):
         "cosine_loss": F.cosine_embedding_loss(*last, torch.ones(len(last[0])), reduction="sum"),
         "mse_loss": F.mse_loss(ours, theirs, reduction="sum"),
     }
-    counts = {name: len(ours) for name in sums}
-    counts |= {"mlm_loss": int(predicted.sum()), "cosine_loss": int(real.sum())}
+    counts = {name: len(ours) for name in sums} | {"mlm_loss": int(predicted.sum())}
+    states = [output.hidden_states for output in (student_output, teacher_output)]
+    sums["hidden_loss"] = hidden_sum(*states, real)
+    sums["relation_loss"] = relation_sum(student, teacher, *states, real)
+    counts |= dict.fromkeys(("cosine_loss", "relation_loss", "hidden_loss"), int(real.sum()))
     return sums, counts
+
+
+def hidden_sum(student_states, teacher_states, real):
+    """Squared distances of real tokens, a mean over width and over pairs of layers.
+
+    Of two layers the first is compared with the second of three, the second with the third.
+    """
+    pairs = zip(student_states[1:], teacher_states[2:], strict=True)
+    of_pairs = [F.mse_loss(ours[real], theirs[real], reduction="sum") for ours, theirs in pairs]
+    width = student_states[0].shape[-1]
+    return sum(of_pairs) / len(of_pairs) / width
+
+
+def relation_sum(student, teacher, student_states, teacher_states, real):
+    """MiniLMv2's divergence of the last layers' relations, summed over the real tokens."""
+    attention = student.distilbert.transformer.layer[-1].attention
+    own = (attention.q_lin, attention.k_lin, attention.v_lin)
+    attention = teacher.bert.encoder.layer[-1].attention.self
+    with torch.no_grad():
+        theirs = [
+            part(teacher_states[-2]) for part in (attention.query, attention.key, attention.value)
+        ]
+    total = 0.0
+    for part, of_teacher in zip(own, theirs, strict=True):
+        logs = [_log_relations(each, real) for each in (part(student_states[-2]), of_teacher)]
+        divergence = F.kl_div(*logs, reduction="none", log_target=True)
+        # A column of padding has no probability, and no share.
+        divergence = torch.where(real[:, None, None, :], divergence, 0.0).sum(-1)
+        total = total + torch.where(real[:, None, :], divergence, 0.0).mean(1).sum() / 3
+    return total
+
+
+def _log_relations(projected, real):
+    heads = projected.unflatten(-1, (RELATION_HEADS, -1)).transpose(1, 2)
+    scores = heads @ heads.transpose(-1, -2) / heads.shape[-1] ** 0.5
+    return F.log_softmax(scores.masked_fill(~real[:, None, None, :], -1e9), dim=-1)
 
 
 def masked_lm_sum(logits, labels):

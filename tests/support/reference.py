@@ -119,3 +119,44 @@ def top1_accuracy(student_logits, token_ids, mask):
 def top1_agreement(student_logits, teacher_logits, mask):
     """Share of unmasked positions where student and teacher have the same best token."""
     return top1_accuracy(student_logits, np.asarray(teacher_logits).argmax(axis=-1), mask)
+
+
+def relation_loss(student, teacher, related, num_heads):
+    """KL(teacher || student) of attention relations per token: a mean over heads, of Q, K and V.
+
+    `student` and `teacher` are `[B, S, 3 * D]`; `related` `[B, S, S]` says which columns a row has.
+    """
+    theirs, ours = (_relations(each, related, num_heads) for each in (teacher, student))
+    loss = np.zeros(student.shape[:2])
+    for b, t in np.ndindex(loss.shape):
+        columns = related[b, t]
+        if columns.any():
+            log_ratio = theirs[b, :, t, columns] - ours[b, :, t, columns]
+            loss[b, t] = (np.exp(theirs[b, :, t, columns]) * log_ratio).sum() / theirs.shape[1]
+    return loss
+
+
+def relation_gradient(student, teacher, related, num_heads, weights):
+    """The gradient of the weighted sum of `relation_loss` over the tokens."""
+    theirs, ours = (np.exp(_relations(each, related, num_heads)) for each in (teacher, student))
+    rows = np.where(related.any(-1), weights, 0.0)[:, None, :, None]
+    of_products = rows * (ours - theirs) / ours.shape[1]
+    heads = _heads(student, num_heads)
+    both = of_products + of_products.swapaxes(-1, -2)
+    of_heads = both @ heads / np.sqrt(heads.shape[-1])
+    return of_heads.swapaxes(1, 2).reshape(student.shape)
+
+
+def _heads(projected, num_heads):
+    """`[B, S, 3 * D]` to `[B, 3 * heads, S, size]`."""
+    parts = np.asarray(projected, np.float64)
+    return parts.reshape(*parts.shape[:2], 3 * num_heads, -1).swapaxes(1, 2)
+
+
+def _relations(projected, related, num_heads):
+    """The logarithm of each relation, -inf where there is none: `[B, 3 * heads, S, S]`."""
+    heads = _heads(projected, num_heads)
+    products = heads @ heads.swapaxes(-1, -2) / np.sqrt(heads.shape[-1])
+    # A row of padding, which relates to nothing, is left uniform.
+    shown = related | ~related.any(-1, keepdims=True)
+    return log_softmax(np.where(shown[:, None], products, -np.inf))

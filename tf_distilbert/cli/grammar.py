@@ -15,7 +15,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import NoReturn
 
-from tf_distilbert.cli.options import PROGRAM, TRAINING_VERBS, make_parser, verbs_of
+from tf_distilbert.cli.options import TRAINING_VERBS, make_parser, verbs_of
+from tf_distilbert.cli.parser import PROGRAM
 from tf_distilbert.errors import nearest
 
 _NAMED = re.compile(r"([a-z][\w.-]*)=")
@@ -103,9 +104,14 @@ class _Verb:
                 others.append(word)
         flags = [word.partition("=")[0] for word in [*others, *named] if word.startswith("--")]
         for flag in flags:
-            if flags.count(flag) > 1 and flag in self._flags and self._flags[flag].nargs != 0:
+            if flags.count(flag) > 1 and flag in self._flags and self._is_given_once(flag):
                 self._parser.error(f"{flag} is given twice; leave one out")
         return [*config, *others, *named, *words[end:]], overrides
+
+    def _is_given_once(self, flag: str) -> bool:
+        """Tell whether a second value would hide the first: a switch has none, a list adds it."""
+        action = self._flags[flag]
+        return action.nargs != 0 and not isinstance(action, argparse._AppendAction)
 
     def refuse_empty_values(self, options: argparse.Namespace) -> None:
         """Refuse what a shell makes of a variable that is not set."""

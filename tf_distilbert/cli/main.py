@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from tf_distilbert.cli.grammar import parse
-from tf_distilbert.cli.options import PROGRAM
+from tf_distilbert.cli.parser import PROGRAM
 from tf_distilbert.cli.verbs import VERBS
 from tf_distilbert.errors import Interrupted, UserError
 

@@ -1,70 +1,27 @@
 """The verbs of the command line: each calls one function, and prints what it found.
 
-The function is imported when the verb runs, so that ``--help`` costs no TensorFlow.
+Here are those that train and measure; in `preparation_verbs` what comes before, in
+`application_verbs` what comes after. The function is imported when the verb runs, so that
+``--help`` costs no TensorFlow.
 """
 
 import argparse
 import json
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tf_distilbert.cli.options import FORMATS
+from tf_distilbert.cli.application_verbs import APPLICATION_VERBS
+from tf_distilbert.cli.preparation_verbs import PREPARATION_VERBS
 from tf_distilbert.errors import UserError, explain_write_errors, nearest
+from tf_distilbert.training.runtime import start_keras
 
 
 def _quickstart(options: argparse.Namespace) -> None:
-    _start()
+    start_keras()
     from tf_distilbert.quickstart import quickstart
 
     quickstart(options.output, resume=options.resume or "never")
-
-
-def _vocab(options: argparse.Namespace) -> None:
-    _start()
-    from tf_distilbert.data.vocabulary import learn_vocabulary
-
-    tokens = learn_vocabulary(
-        options.text, options.size, options.output, lower_case=not options.cased
-    )
-    print(f"{options.output}: {len(tokens):,} tokens")
-
-
-def _prepare(options: argparse.Namespace) -> None:
-    if options.tokenizer and options.cased:
-        raise UserError("--cased goes with --vocab; the folder of --tokenizer says it itself")
-    by_beam = options.runner == "beam"
-    if options.passed_on and not by_beam:
-        raise UserError(f"{options.passed_on[0]}: what follows `--` goes with --runner beam")
-    if options.workers is not None and by_beam:
-        raise UserError(
-            "--workers goes with --runner local; Beam's own options follow `--`, for example "
-            f"-- --direct_num_workers={options.workers}"
-        )
-    _start()
-    from tf_distilbert.data.beam import prepare_with_beam
-    from tf_distilbert.data.prepare import prepare
-    from tf_distilbert.model_files.folder import load_tokenizer
-    from tf_distilbert.tokenization.word_piece import WordPieceTokenizer
-
-    if options.tokenizer:
-        tokenizer = load_tokenizer(options.tokenizer)
-    else:
-        tokenizer = WordPieceTokenizer.from_file(options.vocab, lower_case=not options.cased)
-    run = (
-        partial(prepare_with_beam, beam_options=options.passed_on)
-        if by_beam
-        else partial(prepare, workers=options.workers)
-    )
-    run(
-        options.text,
-        tokenizer,
-        options.output,
-        sequence_length=options.sequence_length,
-        cross_documents=options.cross_documents,
-        invalid_utf8=options.invalid_utf8,
-    )
 
 
 def _pretrain(options: argparse.Namespace) -> None:
@@ -73,7 +30,7 @@ def _pretrain(options: argparse.Namespace) -> None:
 
     given = {"initialize_from": options.initialize_from, **_of_a_run(options)}
     config = load_config(PretrainConfig, options.config, options.overrides, given)
-    _start(config.train.backend)
+    start_keras(config.train.backend)
     from tf_distilbert.runs.train import pretrain
 
     pretrain(config)
@@ -85,7 +42,7 @@ def _distill(options: argparse.Namespace) -> None:
 
     given = {"teacher": options.teacher, **_of_a_run(options)}
     config = load_config(DistillConfig, options.config, options.overrides, given)
-    _start(config.train.backend)
+    start_keras(config.train.backend)
     from tf_distilbert.runs.train import distill
 
     distill(config)
@@ -112,7 +69,7 @@ def _finetune(options: argparse.Namespace) -> None:
     own = {name: getattr(options, name) for name in ("task", "model", "data", "output", "teacher")}
     values = with_overrides({}, options.overrides, {**own, **_of_training(options)})
     config = parse_config(FinetuneConfig, values)
-    _start(config.train.backend)
+    start_keras(config.train.backend)
     from tf_distilbert.finetuning.finetune import finetune
 
     _print_scores(finetune(config))
@@ -121,7 +78,7 @@ def _finetune(options: argparse.Namespace) -> None:
 def _evaluate(options: argparse.Namespace) -> None:
     if options.json and (Path(options.json).is_dir() or not Path(options.json).parent.is_dir()):
         raise UserError(f"{options.json}: cannot be written; give a file in a folder that exists")
-    _start()
+    start_keras()
     if options.task:
         _evaluate_task(options)
         return
@@ -184,15 +141,17 @@ def _retention(options: argparse.Namespace) -> None:
     # What differs between the fine-tunings is filled in there.
     settings = parse_config(FinetuneConfig, values | dict.fromkeys(_OF_A_TRIAL, ""))
     ablation = options.ablation and load_config(DistillConfig, options.ablation)
-    _start(settings.train.backend)
+    start_keras(settings.train.backend)
     from tf_distilbert.finetuning.retention import retention
+    from tf_distilbert.finetuning.students import name_students
 
     retention(
         options.teacher,
-        options.student,
+        name_students(options.student),
         options.tasks.split(","),
         options.data,
         options.output,
+        exports=options.exports.split(",") if options.exports else (),
         seeds=options.seeds,
         learning_rates=_numbers("--learning-rates", options.learning_rates),
         settings=settings,
@@ -232,97 +191,15 @@ def _write_json(path: str | None, content: dict) -> None:
             Path(path).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
-def _report(options: argparse.Namespace) -> None:
-    _start()
-    from tf_distilbert.report.reporter import write_report
-
-    print(write_report(options.run, options.output))
-
-
-def _export(options: argparse.Namespace) -> None:
-    if options.format not in FORMATS:
-        raise UserError(f"--format {options.format!r}: use one of {', '.join(FORMATS)}")
-    _start(only="tensorflow")
-    from tf_distilbert.exports.exporter import export
-
-    names = ["task", "precision", "name", "version", "long_texts", "max_length", "top_k"]
-    names += ["batching", "calibration"]
-    folder, found = export(
-        options.model,
-        options.format,
-        options.output,
-        **{name: getattr(options, name) for name in names},
-    )
-    print(f"{folder}: {found}")
-
-
-def _predict(options: argparse.Namespace) -> None:
-    from tf_distilbert.cli.requests import read_requests
-
-    requests = read_requests(options.text, options.question, options.text_pair)
-    _start()
-    from tf_distilbert.exports.prediction import Predictor
-
-    for answer in Predictor(options.model, options.task).predict(requests):
-        print(json.dumps(answer, ensure_ascii=False))
-
-
-def _benchmark(options: argparse.Namespace) -> None:
-    from tf_distilbert.benchmark.kinds import run_benchmark
-
-    names = ["quick", "json_path", "only", "batch_size", "sequence_length", "rounds", "text"]
-    names += ["vocabulary", "step_tokens_per_second"]
-    run_benchmark(options.kind, **{name: getattr(options, name) for name in names})
-
-
-def _fill_mask(options: argparse.Namespace) -> None:
-    if options.top_k < 1:
-        raise UserError(f"--top-k is {options.top_k}; give 1 or more")
-    _start()
-    from tf_distilbert.evaluation.fill_mask import fill_mask
-    from tf_distilbert.model_files.folder import load_model
-
-    answers = fill_mask(load_model(options.model), options.text, options.top_k)
-    for text, blanks in zip(options.text, answers, strict=True):
-        print(text)
-        for predictions in blanks:
-            print(
-                "   "
-                + "  ".join(
-                    f"{prediction.token} {prediction.probability:.3f}" for prediction in predictions
-                )
-            )
-
-
-def _demo(options: argparse.Namespace) -> None:
-    _start()
-    from tf_distilbert.demo.start import demo
-
-    names = ("task", "host", "port")
-    demo(options.teacher, options.student, **{name: getattr(options, name) for name in names})
-
-
-def _start(backend: str | None = None, *, only: str | None = None) -> None:
-    from tf_distilbert.training.runtime import start_keras
-
-    start_keras(backend, only=only)
-
-
 VERBS = {
     "quickstart": _quickstart,
-    "vocab": _vocab,
-    "prepare": _prepare,
+    **PREPARATION_VERBS,
     "finetune": _finetune,
     "evaluate": _evaluate,
     "retention": _retention,
-    "report": _report,
-    "export": _export,
-    "predict": _predict,
-    "benchmark": _benchmark,
-    "fill-mask": _fill_mask,
-    "demo": _demo,
     "pretrain": _pretrain,
     "distill": _distill,
     "launch": _launch,
+    **APPLICATION_VERBS,
 }
 """What the command line can do, by name."""

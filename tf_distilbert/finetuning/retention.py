@@ -1,9 +1,8 @@
-"""What a student keeps of its teacher on tasks: many fine-tunings, one table."""
+"""What students keep of their teacher on tasks: many fine-tunings, one table."""
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -14,226 +13,109 @@ from tf_distilbert.atomic_writes import write_atomically
 from tf_distilbert.config.finetuning import FinetuneConfig
 from tf_distilbert.config.jobs import DistillConfig
 from tf_distilbert.console.lines import say
-from tf_distilbert.errors import NotFiniteError, UserError, explain_write_errors
-from tf_distilbert.finetuning.baseline import Baseline, baseline_of, mean_baseline
-from tf_distilbert.finetuning.files import find_folder
+from tf_distilbert.errors import UserError
+from tf_distilbert.finetuning.costs import measure_costs
+from tf_distilbert.finetuning.exported import check_exports, export_row, table_rows
 from tf_distilbert.finetuning.model_facts import held_out_metrics, measure_models
-from tf_distilbert.finetuning.retention_table import (
-    as_markdown,
-    check_matplotlib,
-    draw_retention,
-    summarise,
-)
-from tf_distilbert.finetuning.splits import TFDS, read_split, with_labels
-from tf_distilbert.finetuning.tasks import Task, find_task
-from tf_distilbert.finetuning.trials import WHOLE, Trial, TrialCount, distil_variants
-from tf_distilbert.model_files.folder import weights_digest, written_task
-
-
-@dataclass(frozen=True)
-class RetentionPlan:
-    """Which models are fine-tuned on which tasks, and how.
-
-    Attributes:
-        models: name to folder; the teacher first, then the student, then others.
-        tasks: names.
-        data: folders that the tasks' folders are in, or ``tfds``.
-        output: everything is remembered here.
-        seeds: how many fine-tunings a model and task, with the seeds 1, 2, ...
-        learning_rates: of several the best is chosen, for each model and task, by a fine-tuning
-            on nine tenths of the training split that is scored on the tenth; one at which the loss
-            is not finite is none.
-        settings: what is the same in all, but `model`, `task`, `data`, `output`.
-    """
-
-    models: Mapping[str, str]
-    tasks: Sequence[str]
-    data: Sequence[str]
-    output: Path
-    seeds: int
-    learning_rates: Sequence[float]
-    settings: FinetuneConfig
-
-    def __post_init__(self) -> None:
-        if self.seeds < 1 or not self.tasks or not self.learning_rates:
-            raise UserError("give at least one of each: seeds, tasks, learning rates")
-
-    def check(self) -> None:
-        """See that tasks, data and models are there.
-
-        Raises:
-            UserError: one is not, or is broken; or a task has nothing to learn from.
-        """
-        for task in self.tasks:
-            found = find_task(task)
-            for split in found.validation_splits:  # "train" is read in any case
-                read_split(found, self._places[found.name], split, warn=lambda _: None)
-        for path in self.models.values():
-            written_task(path)
-
-    def scores(self, console: Console) -> dict[str, dict[str, list[float]]]:
-        """Fine-tune everything that has not been yet.
-
-        Returns:
-            Model to task to the scores, one a seed.
-
-        Raises:
-            UserError: as `finetune`.
-            Interrupted: as `finetune`; called again, it goes on.
-        """
-        for name, path in self.models.items():
-            self._check_weights(name, path)
-        found: dict[str, dict[str, list[float]]] = {name: {} for name in self.models}
-        searches = len(self.learning_rates) if len(self.learning_rates) > 1 else 0
-        total = len(self.tasks) * len(self.models) * (searches + self.seeds)
-        count = TrialCount(console, total)
-        # Task by task: what is known of one can be compared early.
-        for task, model in product(self.tasks, self.models):
-            rate = self._best_rate(model, task, count)
-            trials = [self._trial(model, task, rate, seed) for seed in self._seeds]
-            found[model][find_task(task).name] = [count.score(trial) for trial in trials]
-        return found
-
-    def baselines(self) -> dict[str, Baseline]:
-        """Give for each task what is scored without any model; see `Baseline`.
-
-        Raises:
-            UserError: as `check`.
-        """
-        found = {}
-        for name, place in self._places.items():
-            task = with_labels(find_task(name), place)
-            splits = (read_split(task, place, s, lambda _: None) for s in task.validation_splits)
-            found[name] = mean_baseline([baseline_of(task, split) for split in splits])
-        return found
-
-    @property
-    def _seeds(self) -> range:
-        return range(1, self.seeds + 1)
-
-    def _best_rate(self, model: str, task: str, count: TrialCount) -> float:
-        if len(self.learning_rates) == 1:
-            return self.learning_rates[0]
-        scores = {}
-        for rate in self.learning_rates:
-            try:
-                trial = self._trial(model, task, rate, 1, validation_share=0.1)
-                scores[rate] = count.score(trial)
-            except NotFiniteError as error:
-                say(count.console, f"{model}, {task}, {rate:g}: {error}")
-        if not scores:
-            raise UserError(f"{model}, {task}: no learning rate keeps finite; give lower ones")
-        return max(scores, key=lambda rate: scores[rate])
-
-    def _trial(
-        self, model: str, task: str, rate: float, seed: int, validation_share: float | None = None
-    ) -> Trial:
-        name = find_task(task).name
-        kind = "search" if validation_share else "runs"
-        folder = self.output / kind / model.replace(" ", "-") / name / f"{rate:g}" / f"seed-{seed}"
-        config = replace(
-            self.settings,
-            task=name,
-            model=self.models[model],
-            data=self._places[name],
-            output=str(folder),
-            validation_share=validation_share,
-            train=replace(self.settings.train, learning_rate=rate, seed=seed),
-        )
-        return Trial(model, config)
-
-    @cached_property
-    def _places(self) -> dict[str, str]:
-        """Where the data of each task is."""
-        found = [find_task(task) for task in self.tasks]
-        return {task.name: self._place_of(task) for task in found}
-
-    def _place_of(self, found: Task) -> str:
-        """Find the place that has the task's own folder, or else its files."""
-        places = [p if p == TFDS else str(find_folder(found, Path(p))) for p in self.data]
-        own = [p for p in places if Path(p).name in found.folders]
-        failures = []
-        for place in dict.fromkeys([*own, *places]):
-            try:
-                read_split(found, place, "train", warn=lambda _: None)
-            except UserError as error:
-                failures.append(error)
-            else:
-                return place
-        raise failures[0]
-
-    def _check_weights(self, model: str, path: str) -> None:
-        """See that what is remembered of a model was made with its weights: they may have been
-        trained anew, in the same folder."""
-        folder = self.output / "runs" / model.replace(" ", "-")
-        remembered, digest = folder / "weights.sha256", weights_digest(path)
-        if remembered.exists() and remembered.read_text("utf-8") != digest:
-            raise UserError(
-                f"{folder}: was made with other weights of {path}; remove it, or choose another "
-                "output"
-            )
-        with explain_write_errors(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(remembered, digest.encode())
+from tf_distilbert.finetuning.retention_picture import check_matplotlib, draw_retention
+from tf_distilbert.finetuning.retention_plan import RetentionPlan
+from tf_distilbert.finetuning.retention_table import as_markdown, summarise
+from tf_distilbert.finetuning.students import TEACHER, check_names
+from tf_distilbert.finetuning.variants import WHOLE, distil_variants, variants_of
 
 
 def retention(
     teacher: str,
-    student: str | None,
+    students: Mapping[str, str],
     tasks: Sequence[str],
     data: Sequence[str],
     output: str | Path,
     *,
+    exports: Sequence[str] = (),
     seeds: int = 5,
     learning_rates: Sequence[float] = (3e-5,),
     settings: FinetuneConfig | None = None,
     ablation: DistillConfig | None = None,
     console: Console | None = None,
 ) -> dict[str, Any]:
-    """Fine-tune teacher and student on tasks, and write what the student keeps.
+    """Fine-tune teacher and students on tasks, and write what each keeps, and what it costs.
 
     The output gets ``retention.md``, ``retention.json`` and ``retention.png``. What a stopped call
     has finished is not made again.
 
     Args:
-        teacher, student: folders of pre-trained models. With an `ablation` the student may be left
-            out (None): it is then the one of the whole recipe.
+        teacher: folder of a pre-trained model.
+        students: name to folder, in the order of the table; see `name_students`. With an `ablation`
+            there may be none: the one of the whole recipe is then made.
         tasks: names; see `find_task`.
         data: folders that the tasks' folders are in, or ``tfds``.
         output: everything is remembered here.
+        exports: ``float32``, ``int8``: of every student, those of `ablation` included, each adds a
+            row: its fine-tuned models as ONNX files, scored through onnxruntime.
         seeds, learning_rates: see `RetentionPlan`.
         settings: of all fine-tunings, but what differs between them.
-        ablation: distil the variants of `VARIANTS` from this configuration, and add them.
+        ablation: distil the variants of this configuration, and add them; see `variants_of`.
         console: where progress is shown, by default stderr.
 
     Returns:
         What ``retention.json`` holds; see `summarise`.
 
     Raises:
-        UserError: a model, a task, its data or settings are at fault.
+        UserError: a model, a name, a task, its data, an export or settings are at fault.
         Interrupted: a signal came; the same call goes on.
+
+    Example:
+        >>> students = {"half depth": "runs/half/model", "third": "runs/third/model"}
+        >>> found = tf_distilbert.retention(
+        ...     "hf://google-bert/bert-base-uncased", students, ["sst2", "rte"], ["GLUE"],
+        ...     "retention", exports=["int8"],
+        ... )
+        >>> list(found["models"])
+        ['teacher', 'half depth', 'half depth, int8', 'third', 'third, int8']
     """
     check_matplotlib()
+    check_exports(exports)
     output, console = Path(output), console or Console(stderr=True)
-    if student is None and ablation is None:
+    if not students and ablation is None:
         raise UserError("give a student, or the configuration of an ablation that makes one")
-    models = {"teacher": teacher} | ({"student": student} if student else {})
+    _check_rows(students, ablation, exports)
+    models = {TEACHER: teacher, **students}
     base = FinetuneConfig(task="", model="", data="", output="") if settings is None else settings
     # What is missing is to be said now, not after hours.
-    plan = RetentionPlan(models, tasks, data, output, seeds, learning_rates, base)
+    plan = RetentionPlan(models, tasks, data, output, seeds, learning_rates, base, exports)
     plan.check()
     if ablation is not None:
         variants = distil_variants(ablation, output / "students", console)
         models |= {name: str(folder) for name, folder in variants.items()}
-    scores = replace(plan, models=models).scores(console)
+        plan = replace(plan, models=models)
+    scores = plan.scores(console)
     say(console, "measuring size and speed")
-    facts = {
-        name: {**measured, "held_out": held_out_metrics(models[name])}
-        for name, measured in measure_models(models).items()
-    }
-    summary = summarise(scores, facts, plan.baselines())
+    summary = summarise(scores, _facts(plan), plan.baselines())
     write_atomically(output / "retention.json", (json.dumps(summary, indent=2) + "\n").encode())
     text = as_markdown(summary, differences_to=WHOLE if ablation else None)
     write_atomically(output / "retention.md", text.encode())
     draw_retention(summary, output / "retention.png")
     return summary
+
+
+def _check_rows(
+    students: Mapping[str, str], ablation: DistillConfig | None, exports: Sequence[str]
+) -> None:
+    """See that no two rows of the table, no two folders, would have one name."""
+    variants = variants_of(ablation) if ablation is not None else {}
+    of_exports = (export_row(*pair) for pair in product([*students, *variants], exports))
+    check_names(students, [TEACHER, *variants, *of_exports])
+
+
+def _facts(plan: RetentionPlan) -> dict[str, dict[str, Any]]:
+    """Measure what is told of each row beside its scores; an export has its model's parameters."""
+    encoders = measure_models(plan.models)
+    costs = measure_costs(plan.models, plan.first_task, plan.exports)
+    facts: dict[str, dict[str, Any]] = {}
+    for row, model in table_rows(plan.models, plan.exports).items():
+        if row == model:
+            held_out = held_out_metrics(plan.models[model])
+            facts[row] = {**encoders[model], **costs[row], "held_out": held_out}
+        else:
+            facts[row] = {"parameters": encoders[model]["parameters"], **costs[row]}
+    return facts

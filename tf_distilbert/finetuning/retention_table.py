@@ -1,14 +1,25 @@
-"""The paper's table 1 for any teacher and students, and a picture of what is retained."""
+"""The paper's table 1 for any teacher, students and exports: scores, shares, sizes, latencies."""
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean, median
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
-from tf_distilbert.errors import UserError
 from tf_distilbert.finetuning.baseline import Baseline
+from tf_distilbert.finetuning.model_facts import LENGTH
 
 Scores = Mapping[str, Mapping[str, Sequence[float]]]
+
+
+class Rows(NamedTuple):
+    """A table as text.
+
+    Attributes:
+        columns: headings, that of the row headings first.
+        rows: heading to cells.
+    """
+
+    columns: Sequence[str]
+    rows: Mapping[str, Sequence[str]]
 
 
 NO_SHARE = "-"
@@ -25,9 +36,9 @@ def summarise(
     """Compute medians, macro scores and retentions.
 
     Args:
-        scores: model to task to the score of each seed; the teacher first.
-        facts: model to ``parameters`` and ``milliseconds``, see `measure_models`, and ``held_out``,
-            see `held_out_metrics`.
+        scores: row to task to the score of each seed; the teacher first.
+        facts: row to ``parameters`` and ``milliseconds``, see `measure_models`, ``bytes`` and
+            ``text_milliseconds``, see `measure_costs`, and ``held_out``, see `held_out_metrics`.
         baselines: task to what is scored without any model; by default 0.
 
     Returns:
@@ -91,7 +102,7 @@ def footnote(summary: Mapping[str, Any]) -> str | None:
     return (
         f"There is no share ({NO_SHARE}) where the teacher's score is not clearly above that of "
         f"one same answer for all examples ({listed}): it has learnt too little of the task to be "
-        'compared with. The column "all" leaves such tasks out.'
+        'compared with. The columns "share" and "all" leave such tasks out.'
     )
 
 
@@ -105,6 +116,104 @@ def share(value: float | None) -> str:
     return NO_SHARE if value is None else f"{100 * value:.1f} %"
 
 
+_FACTS: Mapping[str, tuple[str, Callable[[float], str]]] = {
+    "parameters": ("parameters", lambda number: f"{number / 1e6:.1f} M"),
+    "bytes": ("MB", lambda size: f"{size / 1e6:.1f}"),
+    "text_milliseconds": ("ms a text", lambda time: f"{time:.1f}"),
+}
+"""Fact to its column's heading, and how it is written."""
+
+LEGEND = (
+    "The score is the mean of the tasks' medians, the share that of the teacher's; MB are those of "
+    f"the weights on the disk, ms those of one text of {LENGTH} tokens, from the string to the "
+    "logits."
+)
+"""What stands in `score_table`."""
+
+
+def spread_caption(summary: Mapping[str, Any]) -> str:
+    """Say what the cells of the tasks hold.
+
+    Args:
+        summary: from `summarise`.
+    """
+    tasks = summary["models"][summary["teacher"]]["tasks"]
+    seeds = len(next(iter(tasks.values()))["scores"])
+    return f"Median of {seeds} seed{'s' * (seeds > 1)}, lowest and highest, in percent"
+
+
+def score_table(summary: Mapping[str, Any]) -> Rows:
+    """Put what decides side by side: size, latency, score, share, and each task with its spread.
+
+    A fact that no model has makes no column.
+
+    Args:
+        summary: from `summarise`.
+    """
+    models = summary["models"]
+    facts = [name for name in _FACTS if any(model.get(name) for model in models.values())]
+    titles = [_FACTS[name][0] for name in facts]
+    columns = ["model", *titles, "score", "share", *models[summary["teacher"]]["tasks"]]
+    rows = {
+        row: [
+            *(_FACTS[name][1](model[name]) if model.get(name) else "" for name in facts),
+            f"{model['macro_score']:.1f}",
+            share(model["retention"]),
+            *map(_spread, model["tasks"].values()),
+        ]
+        for row, model in models.items()
+    }
+    return Rows(columns, rows)
+
+
+def share_table(summary: Mapping[str, Any]) -> Rows:
+    """Give each student's shares of the teacher's scores.
+
+    Args:
+        summary: from `summarise`.
+    """
+    columns = ["model", "all", *summary["models"][summary["teacher"]]["tasks"]]
+    rows = {
+        row: [share(model["retention"]), *(share(t["retention"]) for t in model["tasks"].values())]
+        for row, model in _students(summary).items()
+    }
+    return Rows(columns, rows)
+
+
+def difference_table(summary: Mapping[str, Any], to: str) -> Rows:
+    """Give each student's difference of the score to that of one of them.
+
+    Args:
+        summary: from `summarise`.
+        to: its row.
+
+    Source: Sanh et al. 2019, table 4.
+    """
+    base = summary["models"][to]["macro_score"]
+    rows = {
+        row: [f"{model['macro_score']:.2f}", f"{model['macro_score'] - base:+.2f}"]
+        for row, model in _students(summary).items()
+    }
+    return Rows(["variant", "score", "difference"], rows)
+
+
+def held_out_table(summary: Mapping[str, Any]) -> Rows:
+    """Give what the models' own runs measured on held-out text, of those that have any.
+
+    Args:
+        summary: from `summarise`.
+    """
+    found = {
+        row: model["held_out"] for row, model in summary["models"].items() if model.get("held_out")
+    }
+    names = list(dict.fromkeys(name for metrics in found.values() for name in metrics))
+    rows = {
+        row: [f"{metrics[name]:.4f}" if name in metrics else "" for name in names]
+        for row, metrics in found.items()
+    }
+    return Rows(["model", *(name.replace("_", " ") for name in names)], rows)
+
+
 def as_markdown(summary: Mapping[str, Any], differences_to: str | None = None) -> str:
     """Write a summary as tables: scores with their spread, then what is retained.
 
@@ -113,112 +222,29 @@ def as_markdown(summary: Mapping[str, Any], differences_to: str | None = None) -
         differences_to: a model; adds each macro score's difference to its, as the paper's table 4
             has them.
     """
-    models, teacher = summary["models"], summary["teacher"]
-    tasks = list(models[teacher]["tasks"])
-    seeds = len(next(iter(models[teacher]["tasks"].values()))["scores"])
-    lines = [
-        f"Median of {seeds} seed{'s' * (seeds > 1)} (lowest to highest), in percent; the score is "
-        "the mean of the tasks' medians.",
-        "",
-        _row(["model", "parameters", "ms", "score", *tasks]),
-        _row(["---"] * (4 + len(tasks))),
-    ]
-    for name, model in models.items():
-        cells = [
-            f"{t['median']:.1f} ({t['lowest']:.1f}-{t['highest']:.1f})"
-            for t in model["tasks"].values()
-        ]
-        size, time = model.get("parameters"), model.get("milliseconds")
-        facts = [f"{size / 1e6:.1f} M" if size else "", f"{time:.1f}" if time else ""]
-        lines.append(_row([name, *facts, f"{model['macro_score']:.1f}", *cells]))
-    others = [name for name in models if name != teacher]
-    lines += ["", f"Share of the score of {teacher}:", ""]
-    lines += [_row(["model", "all", *tasks]), _row(["---"] * (2 + len(tasks)))]
-    for name in others:
-        model = models[name]
-        shares = [model["retention"], *(t["retention"] for t in model["tasks"].values())]
-        lines.append(_row([name, *map(share, shares)]))
+    lines = [f"{spread_caption(summary)}. {LEGEND}", "", *_lines(score_table(summary))]
+    lines += ["", f"Share of the score of {summary['teacher']}:", "", *_lines(share_table(summary))]
     if note := footnote(summary):
         lines += ["", note]
     if differences_to:
-        lines += ["", f"Difference of the score to that of {differences_to}:", ""]
-        lines += [_row(["variant", "score", "difference"]), _row(["---"] * 3)]
-        base = models[differences_to]["macro_score"]
-        for name in others:
-            score = models[name]["macro_score"]
-            lines.append(_row([name, f"{score:.2f}", f"{score - base:+.2f}"]))
-    lines += _held_out_table({name: model.get("held_out") for name, model in models.items()})
+        table = difference_table(summary, differences_to)
+        lines += ["", f"Difference of the score to that of {differences_to}:", "", *_lines(table)]
+    held_out = held_out_table(summary)
+    if held_out.rows:
+        caption = "On held-out text, as the runs that made them measured:"
+        lines += ["", caption, "", *_lines(held_out)]
     return "\n".join(lines) + "\n"
 
 
-def _held_out_table(found: Mapping[str, Mapping[str, float] | None]) -> list[str]:
-    names = list(dict.fromkeys(name for metrics in found.values() for name in metrics or ()))
-    if not names:
-        return []
-    rows = [
-        _row([model, *(f"{metrics[name]:.4f}" if name in metrics else "" for name in names)])
-        for model, metrics in found.items()
-        if metrics
-    ]
-    titles = ["model", *(name.replace("_", " ") for name in names)]
-    head = ["", "On held-out text, as the runs that made them measured:", ""]
-    return [*head, _row(titles), _row(["---"] * len(titles)), *rows]
+def _students(summary: Mapping[str, Any]) -> dict[str, Any]:
+    return {row: m for row, m in summary["models"].items() if row != summary["teacher"]}
 
 
-def _row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+def _spread(task: Mapping[str, Any]) -> str:
+    return f"{task['median']:.1f} ({task['lowest']:.1f} to {task['highest']:.1f})"
 
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-INSTALL_HINT = "pip install 'tf_distilbert[report]'"
-
-
-def check_matplotlib() -> None:
-    """See that pictures can be drawn, before anything takes time.
-
-    Raises:
-        UserError: matplotlib is not installed.
-    """
-    try:
-        import matplotlib  # noqa: F401
-    except ModuleNotFoundError:
-        raise UserError(f"the picture needs matplotlib: {INSTALL_HINT}") from None
-
-
-def draw_retention(summary: Mapping[str, Any], path: Path) -> None:
-    """Draw each task's median with its spread for every model.
-
-    Args:
-        summary: from `summarise`.
-        path: of the picture; its ending says which kind.
-    """
-    retention_figure(summary).savefig(path, dpi=150)
-
-
-def retention_figure(summary: Mapping[str, Any]) -> "Figure":
-    """Give the picture, not yet drawn, in the colours that matplotlib is set to."""
-    from matplotlib import rcParams
-    from matplotlib.figure import Figure
-
-    models = summary["models"]
-    tasks = list(models[summary["teacher"]]["tasks"])
-    names = ["score", *tasks]
-    width = 0.8 / len(models)
-    size = 3 + 1.2 * len(names), 3.5 + 0.3 * len(models)  # a line of the legend for each model
-    figure = Figure(figsize=size, layout="constrained")
-    axes = figure.subplots()
-    for i, (name, model) in enumerate(models.items()):
-        of_tasks = [model["tasks"][task] for task in tasks]
-        heights = [model["macro_score"], *(found["median"] for found in of_tasks)]
-        below = [0.0, *(found["median"] - found["lowest"] for found in of_tasks)]
-        above = [0.0, *(found["highest"] - found["median"] for found in of_tasks)]
-        places = [place + (i - (len(models) - 1) / 2) * width for place in range(len(names))]
-        spread = {"yerr": (below, above), "ecolor": rcParams["text.color"], "capsize": 2}
-        axes.bar(places, heights, width, label=name, **spread)
-    axes.set_xticks(range(len(names)), names)
-    axes.set_ylabel("median, lowest and highest (%)")
-    figure.legend(loc="outside lower center", frameon=False)
-    axes.spines[["top", "right"]].set_visible(False)
-    return figure
+def _lines(table: Rows) -> list[str]:
+    rows = [table.columns, ["---"] * len(table.columns)]
+    rows += [[name, *cells] for name, cells in table.rows.items()]
+    return [f"| {' | '.join(cells)} |" for cells in rows]

@@ -1,26 +1,34 @@
-"""What a retention makes, each once and remembered: fine-tunings, and students of an ablation."""
+"""One fine-tuning of a comparison, made once and remembered with what its exports score."""
 
 import json
 import shutil
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import fmean
-from types import MappingProxyType
 from typing import Any
 
 from rich.console import Console
 
+from tf_distilbert.atomic_writes import write_atomically
 from tf_distilbert.config.finetuning import FinetuneConfig
-from tf_distilbert.config.jobs import DistillConfig
 from tf_distilbert.console.lines import duration, say
 from tf_distilbert.errors import UserError
+from tf_distilbert.finetuning.encoding import EncodedSplit, encode_split
+from tf_distilbert.finetuning.exported import score_export
 from tf_distilbert.finetuning.finetune import finetune
-from tf_distilbert.model_files.folder import load_tokenizer
+from tf_distilbert.finetuning.splits import read_split, with_labels
+from tf_distilbert.finetuning.start_model import MODEL_OF_KIND, load_teacher
+from tf_distilbert.finetuning.tasks import Task, find_task
+from tf_distilbert.model_files.folder import load_task_model
+from tf_distilbert.models.encoder_model import EncoderModel
 from tf_distilbert.runs.directory import SCORES_FILE, RunDirectory
-from tf_distilbert.runs.records import load_records
-from tf_distilbert.runs.train import distill
+
+EXPORTS_FILE = "exports.json"
+"""What the exports of a fine-tuned model score: precision to what `SCORES_FILE` has."""
+
+Scores = Mapping[str, Mapping[str, float]]
 
 
 @dataclass(frozen=True)
@@ -30,10 +38,12 @@ class Trial:
     Attributes:
         model: the name that tables give the model.
         config: of the fine-tuning; its output is where the trial is remembered.
+        exports: precisions in which the fine-tuned model is to be scored, too; see `score_export`.
     """
 
     model: str
     config: FinetuneConfig
+    exports: Sequence[str] = ()
 
     @property
     def description(self) -> str:
@@ -45,32 +55,105 @@ class Trial:
 
     @property
     def is_remembered(self) -> bool:
-        """Whether it has been made, by this call or an earlier one."""
-        return (Path(self.config.output) / SCORES_FILE).exists()
+        """Whether it has been made, by this call or an earlier one, with all its exports."""
+        return self._is_scored and not self._missing_exports
+
+    @property
+    def is_to_be_repeated(self) -> bool:
+        """Whether exports are missing, and the model that was scored has been removed."""
+        return self._is_scored and bool(self._missing_exports) and not self._model.exists()
 
     def score(self, console: Console) -> float:
         """Fine-tune, or read what a finished trial found; go on with one that was stopped.
 
-        Model and checkpoints of a finished trial are removed: of many, they would fill a disk.
+        Model and checkpoints of a finished trial are removed: of many, they would fill a disk. One
+        that `is_to_be_repeated` is made from its beginning: all its scores are of one model.
 
         Returns:
             The task's score (of several validation splits the mean), a fraction; SQuAD's, too.
 
         Raises:
-            UserError: as `finetune`; or what is remembered is broken, or of other settings.
+            UserError: as `finetune` and `score_export`; or what is remembered is broken, or of
+                other settings.
             Interrupted: as `finetune`.
         """
-        folder = Path(self.config.output)
-        path = folder / SCORES_FILE
-        config = replace(self.config, train=replace(self.config.train, resume="auto"))
-        if self.is_remembered:
-            RunDirectory(folder).check(config)  # or another model's scores would be taken for its
-        else:
-            finetune(config, console, model_stays=False)
+        if self._is_scored:
+            # Or another model's scores would be taken for its.
+            RunDirectory(self._folder).check(self._resuming("auto"))
+        if not self.is_remembered:
+            repeats = self.is_to_be_repeated
+            if repeats or not self._is_scored:
+                (self._folder / EXPORTS_FILE).unlink(missing_ok=True)
+                config = self._resuming("overwrite" if repeats else "auto")
+                finetune(config, console, model_stays=False)
+            self._score_exports(console)
             for name in ("checkpoints", "model"):
-                shutil.rmtree(folder / name, ignore_errors=True)
-        splits = _read(path)
-        return fmean(as_fraction(self.config.task, scores["score"]) for scores in splits.values())
+                shutil.rmtree(self._folder / name, ignore_errors=True)
+        path = self._folder / SCORES_FILE
+        return self._mean(_checked(_load(path), path))
+
+    def export_scores(self) -> dict[str, float]:
+        """Give the score of each export by its precision, once `score` has been called."""
+        return {precision: self._mean(scores) for precision, scores in self._exports().items()}
+
+    @property
+    def _folder(self) -> Path:
+        return Path(self.config.output)
+
+    @property
+    def _model(self) -> Path:
+        return RunDirectory(self._folder).model
+
+    @property
+    def _is_scored(self) -> bool:
+        return (self._folder / SCORES_FILE).exists()
+
+    @property
+    def _missing_exports(self) -> list[str]:
+        known = self._exports() if self.exports else {}
+        return [precision for precision in self.exports if precision not in known]
+
+    def _exports(self) -> dict[str, Scores]:
+        """Read what is remembered of exports."""
+        path = self._folder / EXPORTS_FILE
+        found = _load(path) if path.exists() else {}
+        return {precision: _checked(scores, path) for precision, scores in found.items()}
+
+    def _resuming(self, resume: str) -> FinetuneConfig:
+        return replace(self.config, train=replace(self.config.train, resume=resume))
+
+    def _score_exports(self, console: Console) -> None:
+        missing = self._missing_exports
+        if not missing:
+            return
+        config, known = self.config, self._exports()
+        task = with_labels(find_task(config.task, columns=asdict(config.columns)), config.data)
+        model = load_task_model(self._model, MODEL_OF_KIND[task.kind])
+        splits = self._validation_splits(task, model)
+        for precision in missing:
+            say(console, f"{self.model}: the export in {precision}")
+            known[precision] = score_export(model, precision, splits, console)
+            content = json.dumps(known, indent=2) + "\n"
+            write_atomically(self._folder / EXPORTS_FILE, content.encode())
+
+    def _validation_splits(self, task: Task, model: EncoderModel) -> dict[str, EncodedSplit]:
+        """Read the rows that the model itself was scored on; what is left out was said then."""
+        config = self.config
+        teacher = load_teacher(config.teacher, task.kind) if config.teacher else None
+        return {
+            name: encode_split(
+                task,
+                read_split(task, config.data, name, warn=lambda _: None),
+                model,
+                teacher=teacher,
+                max_length=config.max_length,
+                stride=config.doc_stride,
+            )
+            for name in task.validation_splits
+        }
+
+    def _mean(self, scores: Scores) -> float:
+        return fmean(as_fraction(self.config.task, of["score"]) for of in scores.values())
 
 
 class TrialCount:
@@ -92,6 +175,8 @@ class TrialCount:
         if trial.is_remembered:
             say(self.console, f"{line}: made before")
             return trial.score(self.console)
+        if trial.is_to_be_repeated:
+            line += ", again: its model was not kept, and is to be exported"
         if self._seconds:
             left = fmean(self._seconds) * (self.total - self._number + 1)
             line += f"; about {duration(left)} left for all"
@@ -107,87 +192,23 @@ def as_fraction(task: str, score: float) -> float:
     return score / 100 if task.startswith("squad") else score
 
 
-def _read(path: Path) -> Mapping[str, Mapping[str, float]]:
+def _load(path: Path) -> dict[str, Any]:
     try:
-        splits = json.loads(path.read_text("utf-8"))
-        if splits and all("score" in scores for scores in splits.values()):
-            return splits
-    except (ValueError, AttributeError, TypeError):
-        pass
-    raise UserError(f"{path}: broken; remove {path.parent} and run the command again")
+        content = json.loads(path.read_text("utf-8"))
+    except ValueError:
+        content = None
+    if isinstance(content, dict):
+        return content
+    raise _broken(path)
 
 
-WHOLE, ALONE = "triple loss", "masked LM alone"
-
-# Nothing of the teacher's logits.
-_UNTAUGHT = {"distillation_weight": 0.0, "mse_weight": 0.0}
-
-VARIANTS: Mapping[str, Mapping[str, Mapping[str, Any]]] = MappingProxyType(
-    {
-        WHOLE: {},
-        "without distillation": {"loss": _UNTAUGHT},
-        "without cosine": {"loss": {"cosine_weight": 0.0}},
-        "without masked LM": {"loss": {"mlm_weight": 0.0}},
-        ALONE: {"loss": {**_UNTAUGHT, "cosine_weight": 0.0}},
-        "random initialisation": {"student": {"initialize_from": "random"}},
-    }
-)
-"""Name to what differs from the configuration, section by section."""
+def _checked(scores: Any, path: Path) -> Scores:
+    """See that there is a score for every split."""
+    splits = scores.values() if isinstance(scores, dict) else ()
+    if splits and all(isinstance(split, dict) and "score" in split for split in splits):
+        return scores
+    raise _broken(path)
 
 
-def distil_variants(config: DistillConfig, output: Path, console: Console) -> dict[str, Path]:
-    """Distil every variant from the same start with the same budget.
-
-    What is there already is kept, and what was stopped goes on.
-
-    Args:
-        config: of the whole recipe; its own output is not used.
-        output: the folder of the runs, one a variant, and of the text that all learn from.
-        console: where progress is shown.
-
-    Returns:
-        Name to the folder of the model.
-
-    Raises:
-        UserError: as `distill`; a variant has nothing to learn from, or is there with other
-            settings.
-        Interrupted: as `distill`.
-    """
-    config = replace(config, train=replace(config.train, resume="auto"))
-    config = _with_records(config, output / "data")
-    # What is wrong with the last one is to be said before the first one takes hours.
-    variants = {name: _variant(config, name, output) for name in VARIANTS}
-    for variant in variants.values():
-        RunDirectory(variant.output).check(variant)
-    missing = {
-        name: variant
-        for name, variant in variants.items()
-        if not RunDirectory(variant.output).model.exists()
-    }
-    for number, (name, variant) in enumerate(missing.items(), start=1):
-        say(console, f"distilling {number} of {len(missing)}: {name}")
-        distill(variant, console)
-    return {name: Path(variant.output) / "model" for name, variant in variants.items()}
-
-
-def _with_records(config: DistillConfig, folder: Path) -> DistillConfig:
-    """Prepare the text once for all variants."""
-    if config.data.records:
-        return config
-    whole = replace(config.data, validation_share=0.0)
-    records, held_out = load_records(whole, load_tokenizer(config.teacher), folder)
-    data = replace(config.data, text=[], records=str(records.path))
-    if held_out:
-        data = replace(data, validation=[], validation_records=str(held_out.path))
-    return replace(config, data=data)
-
-
-def _variant(config: DistillConfig, name: str, output: Path) -> DistillConfig:
-    sections = {key: dict(new) for key, new in VARIANTS[name].items()}
-    if name == ALONE and not config.loss.mlm_weight:
-        sections["loss"]["mlm_weight"] = 1.0  # alone, its weight decides nothing
-    try:
-        changed = {key: replace(getattr(config, key), **new) for key, new in sections.items()}
-    except UserError as error:
-        raise UserError(f"the variant {name}: {error}") from None
-    return replace(config, output=str(output / name.replace(" ", "-")), **changed)
+def _broken(path: Path) -> UserError:
+    return UserError(f"{path}: broken; remove {path.parent} and run the command again")

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import ops, tree
 
-from tf_distilbert.distillation.student import even_layer_map
+from tf_distilbert.distillation.student_shape import even_layer_map
 from tf_distilbert.evaluation.masked_lm import measure
 from tf_distilbert.finetuning.model_facts import LENGTH, measure_models
 from tf_distilbert.losses.per_token import cosine_loss

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from importlib.resources import files
 
 from tf_distilbert.errors import UserError
-from tf_distilbert.finetuning.retention_table import INSTALL_HINT
+from tf_distilbert.finetuning.retention_picture import INSTALL_HINT
 from tf_distilbert.report.examples import Example
 from tf_distilbert.report.retention_section import RetentionSection
 from tf_distilbert.report.table import Table

@@ -6,13 +6,22 @@ from pathlib import Path
 from typing import Any
 
 from tf_distilbert.errors import UserError
-from tf_distilbert.finetuning.retention_table import footnote, retention_figure, share
+from tf_distilbert.finetuning.retention_picture import retention_figure
+from tf_distilbert.finetuning.retention_table import (
+    LEGEND,
+    Rows,
+    difference_table,
+    footnote,
+    score_table,
+    share_table,
+    spread_caption,
+)
 from tf_distilbert.json_file import read_json
 from tf_distilbert.report.picture import as_inline_svg, style
 from tf_distilbert.report.table import Table
 
 FILE = "retention.json"
-_WHOLE = "triple loss"  # as `finetuning.trials` names it
+_WHOLE = "triple loss"  # as `finetuning.variants` names it
 
 
 @dataclass(frozen=True)
@@ -21,15 +30,15 @@ class RetentionSection:
 
     Attributes:
         folder: where it is.
-        picture: medians and spreads, SVG.
-        tables: scores, shares, and of an ablation differences.
-        note: what the tables leave out, and why.
+        picture: scores against latencies, medians and spreads, SVG.
+        tables: scores with sizes and latencies, shares, and of an ablation differences.
+        notes: what stands in the tables, and what they leave out, and why.
     """
 
     folder: Path
     picture: str
     tables: Sequence[Table]
-    note: str | None
+    notes: Sequence[str]
 
 
 def find_retention(folder: Path) -> Path | None:
@@ -56,55 +65,34 @@ def retention_section(folder: Path, key: str) -> RetentionSection:
     """
     summary = read_json(folder / FILE)
     try:
-        tables, note = _tables(summary), footnote(summary)
+        tables, notes = _tables(summary), [LEGEND, *filter(None, [footnote(summary)])]
         with style():
             picture = as_inline_svg(retention_figure(summary), _in_words(summary), key)
     except (KeyError, TypeError, AttributeError, StopIteration):
         raise UserError(f"{folder / FILE}: is not what `retention` writes; make it again") from None
-    return RetentionSection(folder, picture, tables, note)
+    return RetentionSection(folder, picture, tables, notes)
 
 
 def _tables(summary: dict[str, Any]) -> list[Table]:
-    models, teacher = summary["models"], summary["teacher"]
-    tasks = list(models[teacher]["tasks"])
-    seeds = len(next(iter(models[teacher]["tasks"].values()))["scores"])
-    scores = [
-        (
-            name,
-            [f"{model['macro_score']:.1f}"]
-            + [
-                f"{t['median']:.1f} ({t['lowest']:.1f} to {t['highest']:.1f})"
-                for t in model["tasks"].values()
-            ],
-        )
-        for name, model in models.items()
-    ]
-    others = {name: model for name, model in models.items() if name != teacher}
-    shares = [
-        (name, [share(model["retention"]), *(share(t["retention"]) for t in _of(model))])
-        for name, model in others.items()
-    ]
-    caption = f"Median of {seeds} seed{'s' * (seeds > 1)}, lowest and highest, in percent"
     tables = [
-        Table(caption, ["model", "all", *tasks], scores),
-        Table(f"Share of the score of {teacher}", ["model", "all", *tasks], shares),
+        _table(spread_caption(summary), score_table(summary)),
+        _table(f"Share of the score of {summary['teacher']}", share_table(summary)),
     ]
-    if _WHOLE in models:
-        base = models[_WHOLE]["macro_score"]
-        rows = [
-            (name, [f"{model['macro_score']:.2f}", f"{model['macro_score'] - base:+.2f}"])
-            for name, model in others.items()
-            if name not in (_WHOLE, "student")
-        ]
-        columns = ["variant", "score", "difference"]
-        tables.append(Table(f"Ablation: difference of the score to {_WHOLE}", columns, rows))
+    if _WHOLE in summary["models"]:
+        caption = f"Ablation: difference of the score to {_WHOLE}"
+        tables.append(_table(caption, difference_table(summary, _WHOLE)))
     return tables
 
 
-def _of(model: dict[str, Any]) -> list[dict[str, Any]]:
-    return list(model["tasks"].values())
+def _table(caption: str, found: Rows) -> Table:
+    return Table(caption, found.columns, list(found.rows.items()))
 
 
 def _in_words(summary: dict[str, Any]) -> str:
-    scores = [f"{name} {model['macro_score']:.1f}" for name, model in summary["models"].items()]
+    scores = [f"{name} {_figures(model)}" for name, model in summary["models"].items()]
     return f"Scores on all tasks, in percent: {', '.join(scores)}. The table has each task's."
+
+
+def _figures(model: dict[str, Any]) -> str:
+    time = model.get("text_milliseconds")
+    return f"{model['macro_score']:.1f}" + (f" at {time:.1f} ms a text" if time else "")

@@ -1,0 +1,139 @@
+"""The variants of a recipe, one part left out or put in, and the students that they make."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from tf_distilbert.config.jobs import DistillConfig
+from tf_distilbert.config.models import LossConfig
+from tf_distilbert.console.lines import say
+from tf_distilbert.errors import UserError
+from tf_distilbert.finetuning.students import folder_name
+from tf_distilbert.model_files.folder import load_tokenizer
+from tf_distilbert.runs.directory import RunDirectory
+from tf_distilbert.runs.records import load_records
+from tf_distilbert.runs.train import distill
+
+WHOLE = "triple loss"
+"""The variant that nothing is left out of."""
+
+# Of the teacher's logits; of anything.
+_NO_LOGITS = {"distillation_weight": 0.0, "mse_weight": 0.0}
+_NOTHING = {
+    **_NO_LOGITS,
+    **{"mlm_weight": 0.0, "cosine_weight": 0.0, "relation_weight": 0.0, "hidden_weight": 0.0},
+}
+
+
+def variants_of(config: DistillConfig) -> dict[str, DistillConfig]:
+    """Give the variants that tell what each part of a recipe is worth.
+
+    Those of the paper's table 4 come first: without distillation, cosine, masked LM, and from a
+    random start; masked LM alone is one more. Relations and hidden states, where the recipe has
+    them, are left out; where it has not, they are put in with weight 1. Relations stand in the
+    place of the cosine, too, and alone.
+
+    Args:
+        config: of the whole recipe.
+
+    Returns:
+        Name to configuration, `WHOLE` first; all with the recipe's own output and data.
+
+    Raises:
+        UserError: a variant has nothing to learn from.
+
+    Source: Sanh et al. 2019, table 4.
+    """
+    losses = _losses(config.loss)
+    changes: dict[str, Mapping[str, Mapping[str, Any]]] = {WHOLE: {}}
+    changes |= {name: {"loss": loss} for name, loss in losses.items()}
+    changes["random initialisation"] = {"student": {"initialize_from": "random"}}
+    return {name: _changed(config, name, sections) for name, sections in changes.items()}
+
+
+def _losses(loss: LossConfig) -> dict[str, dict[str, float]]:
+    """Give what differs from the whole loss."""
+    # Alone, a weight decides nothing; of a recipe without the term it must be some.
+    mlm_alone = {**_NOTHING, "mlm_weight": loss.mlm_weight or 1.0}
+    relations_alone = {**_NOTHING, "relation_weight": loss.relation_weight or 1.0}
+    found: dict[str, dict[str, float]] = {
+        "without distillation": _NO_LOGITS,
+        "without cosine": {"cosine_weight": 0.0},
+        "without masked LM": {"mlm_weight": 0.0},
+        "masked LM alone": mlm_alone,
+    }
+    if loss.relation_weight:  # then "without cosine" has them in its place
+        found["without relations"] = {"relation_weight": 0.0}
+    else:
+        found["with relations"] = {"relation_weight": 1.0}
+    if loss.cosine_weight and not loss.relation_weight:
+        found["relations instead of the cosine"] = {"relation_weight": 1.0, "cosine_weight": 0.0}
+    found["relations alone"] = relations_alone
+    if loss.hidden_weight:
+        found["without hidden states"] = {"hidden_weight": 0.0}
+    else:
+        found["with hidden states"] = {"hidden_weight": 1.0}
+    return found
+
+
+def _changed(
+    config: DistillConfig, name: str, sections: Mapping[str, Mapping[str, Any]]
+) -> DistillConfig:
+    try:
+        changed = {key: replace(getattr(config, key), **new) for key, new in sections.items()}
+    except UserError as error:
+        raise UserError(f"the variant {name}: {error}") from None
+    return replace(config, **changed)
+
+
+def distil_variants(config: DistillConfig, output: Path, console: Console) -> dict[str, Path]:
+    """Distil every variant from the same start with the same budget.
+
+    What is there already is kept, and what was stopped goes on.
+
+    Args:
+        config: of the whole recipe; its own output is not used.
+        output: the folder of the runs, one a variant, and of the text that all learn from.
+        console: where progress is shown.
+
+    Returns:
+        Name to the folder of the model.
+
+    Raises:
+        UserError: as `distill` and `variants_of`; or a variant is there with other settings.
+        Interrupted: as `distill`.
+    """
+    config = replace(config, train=replace(config.train, resume="auto"))
+    # What is wrong with the last one is to be said before the first one takes hours.
+    variants = variants_of(config)
+    config = _with_records(config, output / "data")
+    variants = {
+        name: replace(variant, data=config.data, output=str(output / folder_name(name)))
+        for name, variant in variants.items()
+    }
+    for variant in variants.values():
+        RunDirectory(variant.output).check(variant)
+    missing = {
+        name: variant
+        for name, variant in variants.items()
+        if not RunDirectory(variant.output).model.exists()
+    }
+    for number, (name, variant) in enumerate(missing.items(), start=1):
+        say(console, f"distilling {number} of {len(missing)}: {name}")
+        distill(variant, console)
+    return {name: Path(variant.output) / "model" for name, variant in variants.items()}
+
+
+def _with_records(config: DistillConfig, folder: Path) -> DistillConfig:
+    """Prepare the text once for all variants."""
+    if config.data.records:
+        return config
+    whole = replace(config.data, validation_share=0.0)
+    records, held_out = load_records(whole, load_tokenizer(config.teacher), folder)
+    data = replace(config.data, text=[], records=str(records.path))
+    if held_out:
+        data = replace(data, validation=[], validation_records=str(held_out.path))
+    return replace(config, data=data)
