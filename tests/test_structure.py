@@ -143,6 +143,7 @@ def test_settings_stop_at_the_functions_that_begin_a_job():
     assert {name for name in users if not name.startswith("config.")} <= {
         *("cli.verbs", "cli.grammar", "quickstart", "report.run", "report.run_models"),
         *("runs.train", "runs.loop", "runs.records", "runs.directory", "runs.batches", "runs.job"),
+        "runs.student_start",
         *("finetuning.finetune", "finetuning.batches", "finetuning.retention", "finetuning.trials"),
         *("finetuning.retention_plan", "finetuning.variants"),
     }

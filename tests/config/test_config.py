@@ -44,6 +44,24 @@ def test_every_file_says_what_it_is_for(path):
     assert f"tf-distilbert {verb} configs/{path.name}" in command
 
 
+MINILM = [path for path in FILES if path.stem.startswith(("minilm", "relations"))]
+
+
+@pytest.mark.parametrize("path", MINILM, ids=lambda path: path.stem)
+def test_the_recipes_with_relations_have_minilms_numbers(path):
+    config = load_config(DistillConfig, path)
+    loss, train = config.loss, config.train
+    # A mean of queries, keys and values there is a sum in the authors' objective.
+    assert (loss.relation_weight, loss.relation_heads, loss.relation_layers) == (3.0, 48, [11, 5])
+    assert loss.cosine_weight == loss.mse_weight == loss.hidden_weight == 0.0
+    words = (loss.distillation_weight, loss.mlm_weight, loss.distillation_positions)
+    assert words == ((5.0, 2.0, "masked") if path.stem == "relations-and-words" else (0, 0, "all"))
+    assert (train.steps, train.global_batch_size, train.learning_rate) == (400_000, 256, 6e-4)
+    assert train.warmup_share * train.steps == 4000
+    assert (train.beta_1, train.beta_2, train.epsilon) == (0.9, 0.999, 1e-6)
+    assert (train.weight_decay, config.data.sequence_length) == (0.01, 128)
+
+
 PAPER = [path for path in FILES if path.stem.startswith(("distilbert-base", "distilroberta"))]
 
 

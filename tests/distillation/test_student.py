@@ -1,13 +1,16 @@
-"""The student: size, layer map, what is copied, and what folding of type embeddings is for."""
+"""The student: shape, layer map, what is copied, what folding is for, and the folder it makes."""
 
 import numpy as np
 import pytest
 
 from support import tiny
 from tf_distilbert.distillation import student as student_module
-from tf_distilbert.distillation.student import build_student, even_layer_map
+from tf_distilbert.distillation.student import build_student
+from tf_distilbert.distillation.student_shape import even_layer_map
 from tf_distilbert.errors import UserError
-from tf_distilbert.model_files.folder import save_model
+from tf_distilbert.evaluation.fill_mask import fill_mask
+from tf_distilbert.evaluation.masked_lm import evaluate
+from tf_distilbert.model_files.folder import load_model, save_model
 from tf_distilbert.model_files.hf_weights import named_variables
 from tf_distilbert.models.architecture import Architecture
 from tf_distilbert.models.encoder_model import EncoderModel
@@ -112,6 +115,56 @@ def test_a_preset_is_refused(tmp_path, monkeypatch):
         build_student(tiny.model(), initialize_from="keras_nlp://a")
 
 
+SIZES = {"hidden_size": 16, "num_heads": 2, "intermediate_size": 20}
+NAMES = {
+    "distilbert": {"hidden_size": "dim", "num_heads": "n_heads", "intermediate_size": "hidden_dim"},
+    "roberta": {"num_heads": "num_attention_heads"},
+}
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize("family", NAMES)
+def test_transformers_opens_narrower_ones_and_computes_the_same(tmp_path, family):
+    torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
+    make = tiny.roberta if family == "roberta" else tiny.model
+    teacher = make(seed=1, hidden_size=24, num_heads=3)
+    student = build_student(teacher, 2, sample=[tiny.batch()], **SIZES)
+    save_model(student, tmp_path / "model")
+    kind = {"distilbert": "DistilBertForMaskedLM", "roberta": "RobertaForMaskedLM"}[family]
+    theirs = getattr(transformers, kind).from_pretrained(tmp_path / "model").eval()
+    for name, size in SIZES.items():
+        assert getattr(theirs.config, NAMES[family].get(name, name)) == size
+    assert sum(p.numel() for p in theirs.parameters()) == student.count_params()
+    inputs = tiny.batch(seed=2)[0]
+    ids = np.where(inputs["padding_mask"], inputs["token_ids"], student.tokenizer.pad_id)
+    with torch.no_grad():
+        logits = theirs(
+            torch.tensor(ids).long(), torch.tensor(inputs["padding_mask"]).long()
+        ).logits.numpy()
+    expected = np.take_along_axis(logits, inputs["mask_positions"][..., None], axis=1)
+    assert expected.std() > 0.1
+    np.testing.assert_allclose(student(inputs), expected, rtol=0, atol=1e-4)
+    again = load_model(tmp_path / "model")
+    assert again.architecture == student.architecture
+    np.testing.assert_array_equal(tiny.weights(again), tiny.weights(student))
+    # What people do with it.
+    tokenizer = student.tokenizer
+    sentence = f"the city is {tokenizer.special_tokens.mask} ."
+    [[[guess, *_]]] = fill_mask(again, sentence)
+    ids = tokenizer.encode(sentence)
+    place = list(ids).index(tokenizer.mask_id)
+    with torch.no_grad():
+        answers = theirs(torch.tensor([list(ids)])).logits[0, place].softmax(-1)
+    assert guess.probability == pytest.approx(float(answers.max()), rel=1e-4)
+    text = str(tiny.write_text(tmp_path / "text.txt", documents=6))
+    figures = evaluate(again, text, teacher, sequence_length=16)
+    assert "cosine" not in figures and 0 <= figures["agreement"] <= 1
+    assert figures["loss"] == evaluate(student, text, sequence_length=16)["loss"] > 0
+
+
+WIDER = r"the teacher's is {}; a student that starts from its teacher is no wider: give less, or st"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -120,11 +173,64 @@ def test_a_preset_is_refused(tmp_path, monkeypatch):
         ({"num_layers": 2, "layer_map": [0, 1, 2]}, "3 entries for 2 student layers"),
         ({"layer_map": [0, 4]}, "layer 4; the teacher has layers 0 to 3"),
         ({"layer_map": [-1, 2]}, "layer -1"),
+        (
+            {"layer_map": "best"},
+            r"^student\.layer_map is best; it must be layers of the teacher, au",
+        ),
+        (
+            {"layer_map": "auto", "initialize_from": "random"},
+            r"random, which takes no layer; remov",
+        ),
+        ({"layer_map": "auto", "num_layers": 5}, "student of 1 to 4"),
+        ({"layer_map": "auto"}, "^a narrower student, and layer_map auto, need text to choose by;"),
+        ({"hidden_size": 0}, r"^student\.hidden_size is 0; give 1 or more$"),
+        ({"num_heads": 0}, r"^student\.num_heads is 0; give 1 or more$"),
+        ({"intermediate_size": 0}, r"^student\.intermediate_size is 0; give 1 or more$"),
+        ({"hidden_size": -8}, r"^student\.hidden_size is -8; give 1 or more$"),
+        ({"num_heads": -2}, r"^student\.num_heads is -2; give 1 or more$"),
+        ({"hidden_size": 32}, r"^student\.hidden_size is 32, " + WIDER.format(16)),
+        ({"num_heads": 4}, r"^student\.num_heads is 4, " + WIDER.format(2)),
+        ({"intermediate_size": 33}, r"^student\.intermediate_size is 33, " + WIDER.format(32)),
+        (
+            {"hidden_size": 12},
+            r"_size is 12, no multiple of the teacher's head size 8; give a mult",
+        ),
+        (
+            {"hidden_size": 4},
+            r"_size is 4, no multiple of the teacher's head size 8; give a multip",
+        ),
+        (
+            {"num_heads": 1},
+            r"_heads is 1, but a start from .* of its size 8; give student\.num_he.*=2",
+        ),
+        (
+            {"hidden_size": 8, "num_heads": 2},
+            r"needs heads of its size 8; give student\.num_heads=1",
+        ),
+        (
+            {"hidden_size": 10, "num_heads": 4, "initialize_from": "random"},
+            r"^student\.hidden_size 10 is no multiple of student\.num_heads 4; change one of them$",
+        ),
         ({"initialize_from": "luck"}, r"initialize_from: luck: no such model folder; give its"),
         ({"initialize_from": "f", "num_layers": 2}, r"num_layers is given, but the model of stud"),
         ({"initialize_from": "f", "layer_map": [0]}, r"layer_map is given, but .*; remove one$"),
+        ({"initialize_from": "f", "layer_map": "auto"}, r"layer_map is given, but .*; remove one$"),
+        ({"initialize_from": "f", "hidden_size": 8}, r"hidden_size is given, but .*; remove one$"),
+        ({"initialize_from": "f", "num_heads": 0}, r"num_heads is given, but .*; remove one$"),
     ],
 )
 def test_what_does_not_fit_is_refused(arguments, message):
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(UserError, match=message) as caught:
         build_student(tiny.model(), **arguments)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_is_advised_is_possible():
+    """Each setting that a message above names."""
+    teacher, sample = tiny.model(), [tiny.batch()]
+    for given in ({"hidden_size": 8, "num_heads": 1}, {"hidden_size": 16, "num_heads": 2}):
+        assert build_student(teacher, sample=sample, **given).architecture.head_size == 8
+    random = {"initialize_from": "random"}
+    for given in ({"hidden_size": 32}, {"hidden_size": 12}, {"num_heads": 4}, {"hidden_size": 4}):
+        shape = build_student(teacher, **given, **random).architecture
+        assert given.items() <= {name: getattr(shape, name) for name in given}.items()

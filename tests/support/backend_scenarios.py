@@ -91,6 +91,19 @@ def packed():
     return one_gradient(distiller(mse_weight=1e-3), packed_batch)
 
 
+def inner_terms(make_batch=rows_of, **options):
+    """Relations and hidden states of a student that is half as wide, through projections."""
+    teacher = tiny.model(seed=1, num_layers=2)
+    student = tiny.model(seed=2, num_layers=2, hidden_size=8, num_segments=0, family="distilbert")
+    weights = {"distillation_weight": 0.0, "mlm_weight": 0.0, "cosine_weight": 0.0}
+    weights |= {"relation_weight": 3.0, "hidden_weight": 1.0}
+    trainer = Distiller(teacher, student, seed=5, **weights, **options)
+    generator = np.random.default_rng(7)
+    for projection in trainer.hidden_states.projections:
+        projection.kernel.assign(generator.standard_normal((8, 16)))
+    return one_gradient(trainer, make_batch)
+
+
 def pretraining():
     return one_gradient(MaskedLMPretrainer(tiny.model(seed=3, num_layers=2), seed=5))
 
@@ -151,7 +164,8 @@ def fractional():
 
 def updates(micro_batches=1, make_batch=rows_of, **compiling):
     """The figures of each of 20 updates, of a validation, and the weights."""
-    trainer = distiller(micro_batches=micro_batches, mse_weight=1e-3)
+    weights = {"mse_weight": 1e-3, "relation_weight": 3.0, "hidden_weight": 0.5}
+    trainer = distiller(micro_batches=micro_batches, **weights)
     # A larger epsilon, as in test_trainer: the keys' biases have no gradient but rounding.
     schedule = WarmupThenDecay(1e-2, 3, UPDATES + 1)
     with trainer.scope():
@@ -172,6 +186,9 @@ COMMON = {
     "cosine": lambda: one_term("cosine", "all"),
     "mse_all": lambda: one_term("mse", "all"),
     "mse_masked": lambda: one_term("mse", "masked"),
+    "inner_terms": inner_terms,
+    "inner_terms_packed": lambda: inner_terms(packed_batch),
+    "inner_terms_in_parts": lambda: inner_terms(micro_batches=4),
     "small_chunks": small_chunks,
     "packed": packed,
     "pretraining": pretraining,

@@ -11,6 +11,7 @@ Dimensions: N tokens, S sequence, P predicted tokens, D hidden, I intermediate, 
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from tf_distilbert.benchmark.batch import Cases
@@ -59,6 +60,7 @@ def step_flops(
     batch_size: int,
     sequence_length: int,
     predictions: int | None = None,
+    relations: bool = False,
 ) -> int:
     """Count a distillation step: the teacher's forward pass and three times the student's.
 
@@ -67,14 +69,25 @@ def step_flops(
         batch_size: sequences.
         sequence_length: S.
         predictions: P, the tokens over whose vocabularies the models are compared; by default all.
+            If there are none, relations alone are, and of the last layers queries, keys and values
+            are all that is computed.
+        relations: whether the relations of the last layers are compared: ``6·S·D`` a token.
     """
     tokens = batch_size * sequence_length
     predictions = tokens if predictions is None else predictions
-    forward = (
-        encoder_flops(model, tokens, sequence_length) + head_flops(model, predictions)
-        for model in (teacher, student)
-    )
-    return next(forward) + BACKWARD * next(forward)
+
+    def forward(model: Architecture) -> int:
+        hidden = model.hidden_size
+        flops = encoder_flops(model, tokens, sequence_length) + head_flops(model, predictions)
+        if not predictions:
+            lower = (
+                replace(model, num_layers=model.num_layers - 1) if model.num_layers > 1 else None
+            )
+            flops = encoder_flops(lower, tokens, sequence_length) if lower else 0
+            flops += tokens * 6 * hidden**2
+        return flops + relations * tokens * 6 * sequence_length * hidden
+
+    return forward(teacher) + BACKWARD * forward(student)
 
 
 def measure_matrix_peak(quick: bool) -> dict[str, float]:

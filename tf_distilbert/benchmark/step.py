@@ -18,6 +18,16 @@ from tf_distilbert.models.architecture import DISTILBERT_EPSILON, Architecture
 
 BERT_BASE = Architecture(30522)
 REFERENCE = "pytorch-float32"
+RELATIONS: dict[str, Any] = {
+    **{"relation_weight": 3.0, "distillation_weight": 0.0, "mlm_weight": 0.0},
+    "cosine_weight": 0.0,
+}
+"""The loss of ``configs/minilm-6x768.yaml``."""
+RELATIONS_AND_WORDS: dict[str, Any] = {
+    **{"relation_weight": 3.0, "distillation_weight": 5.0, "mlm_weight": 2.0},
+    **{"cosine_weight": 0.0, "distillation_positions": "masked"},
+}
+"""The loss of ``configs/relations-and-words.yaml``."""
 _COLUMNS = ("competitor", "a step (quartiles)", "tokens/s", "x reference", "of peak", "memory")
 
 
@@ -34,22 +44,26 @@ def step_competitors(
     masked = batch_size * num_predictions(sequence_length)
 
     def ours(name: str, precision: str, backend: str = "tensorflow", **options: Any) -> Competitor:
+        relations = bool(options.get("relation_weight"))
         predictions = masked if options.get("distillation_positions") == "masked" else None
+        if relations and not options["mlm_weight"]:
+            predictions = 0
         return Competitor(
             name,
             "our_models:step",
             {**sizes, "precision": precision, "options": options},
             needs=(backend,),
             environment={"KERAS_BACKEND": backend},
-            facts=facts(precision, predictions),
+            facts=facts(precision, predictions, relations),
         )
 
     def peer(name: str, workload: str, precision: str, *needs: str) -> Competitor:
         arguments = {**sizes, "precision": precision}
         return Competitor(name, workload, arguments, needs, facts=facts(precision, None))
 
-    def facts(precision: str, predictions: int | None) -> dict[str, Any]:
-        flops = step_flops(teacher, student, batch_size, sequence_length, predictions)
+    def facts(precision: str, predictions: int | None, relations: bool = False) -> dict[str, Any]:
+        sizes = batch_size, sequence_length
+        flops = step_flops(teacher, student, *sizes, predictions, relations)
         return {"precision": precision.removeprefix("mixed_"), "flops": flops}
 
     bfloat16 = "mixed_bfloat16"
@@ -58,9 +72,13 @@ def step_competitors(
         ours("ours-float32", "float32"),
         ours("ours-float32-one-chunk", "float32", **one_chunk),
         ours("ours-float32-masked", "float32", distillation_positions="masked"),
+        ours("ours-float32-relations-and-words", "float32", **RELATIONS_AND_WORDS),
+        ours("ours-float32-relations", "float32", **RELATIONS),
         ours("ours-bfloat16", bfloat16),
         ours("ours-bfloat16-one-chunk", bfloat16, **one_chunk),
         ours("ours-bfloat16-masked", bfloat16, distillation_positions="masked"),
+        ours("ours-bfloat16-relations-and-words", bfloat16, **RELATIONS_AND_WORDS),
+        ours("ours-bfloat16-relations", bfloat16, **RELATIONS),
         ours("ours-jax-float32", "float32", "jax"),
         ours("ours-jax-float32-masked", "float32", "jax", distillation_positions="masked"),
         peer("pytorch-float32", "torch_steps:step", "float32", "torch", "transformers"),

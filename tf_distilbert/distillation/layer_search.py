@@ -152,5 +152,8 @@ def _run(
 
 def _top_answers(teacher: MaskedLanguageModel, hidden: Tensor, inputs: Any) -> np.ndarray:
     """Give the top answer in each slot: int [B·P]."""
-    logits = teacher.logits(gather_positions(hidden, inputs["mask_positions"]))
+    projection = teacher.projection(gather_positions(hidden, inputs["mask_positions"]))
+    # In bfloat16 many logits are equal, and of these the first would be the answer of both.
+    hidden, table, bias = (ops.cast(each, "float32") for each in projection)
+    logits = ops.matmul(hidden, ops.transpose(table)) + bias
     return ops.convert_to_numpy(ops.argmax(logits, axis=-1))

@@ -48,7 +48,7 @@ def measure_importance(model: MaskedLanguageModel, sample: Iterable[Any]) -> Imp
 
     Args:
         model: whose encoder it is.
-        sample: batches of `masked_lm_dataset`; padding is left out.
+        sample: batches of `masked_lm_dataset`; padding is left out, whatever it holds.
     """
     blocks, sums, count = model.encoder.blocks, None, 0.0
     outgoing = [
@@ -56,7 +56,7 @@ def measure_importance(model: MaskedLanguageModel, sample: Iterable[Any]) -> Imp
         for block in blocks
     ]
     for inputs, *_ in sample:
-        real = np.ravel(np.asarray(inputs["padding_mask"])).astype("float64")
+        real = np.ravel(np.asarray(inputs["padding_mask"])).astype(bool)
         found = _sums(model, inputs, real, [kernel for kernel, _ in outgoing])
         sums = found if sums is None else [a + b for a, b in zip(sums, found, strict=True)]
         count += real.sum()
@@ -73,15 +73,14 @@ def _sums(
     states = model.hidden_states(inputs)
     length = inputs["token_ids"].shape[1]
     seen = seen_keys(inputs["padding_mask"], inputs.get("sequence_ids"))
-    dimensions = np.zeros(model.architecture.hidden_size)
+    dimensions = np.mean([np.abs(_tokens(state)[real]).sum(axis=0) for state in states], axis=0)
     heads, neurons = [], []
-    for state in states:
-        dimensions += real @ np.abs(_tokens(state))
     for block, state, kernel in zip(model.encoder.blocks, states[:-1], kernels, strict=True):
         tokens = ops.reshape(state, (-1, state.shape[-1]))
         context, expanded = _inside(block, tokens, seen, length)
-        neurons.append(real @ np.abs(_tokens(expanded)))
-        heads.append(real @ _norms_of_heads(_tokens(context), kernel, block.architecture))
+        neurons.append(np.abs(_tokens(expanded)[real]).sum(axis=0))
+        norms = _norms_of_heads(_tokens(context)[real], kernel, block.architecture)
+        heads.append(norms.sum(axis=0))
     return [dimensions, np.stack(heads), np.stack(neurons)]
 
 

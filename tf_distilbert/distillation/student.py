@@ -148,7 +148,7 @@ class StudentStart:
         """
         if not self.copies:
             return []
-        batches = list(sample or ())
+        batches = list(sample or ()) if self.needs_sample else []
         if self.needs_sample and not batches:
             raise UserError(
                 "a narrower student, and layer_map auto, need text to choose by; give "
@@ -196,9 +196,9 @@ def make_student(
     if initialize_from not in ("teacher", "random"):
         own = {"num_layers": num_layers, "layer_map": layer_map, **settings}
         return _load_student(initialize_from, own), None
-    is_searched, depth = layer_map == AUTO, teacher.architecture.num_layers
+    copies, depth = initialize_from == "teacher", teacher.architecture.num_layers
+    is_searched = _is_searched(layer_map, copies)
     layers = resolve_layers(depth, num_layers, None if is_searched else layer_map)
-    copies = initialize_from == "teacher"
     architecture = student_architecture(teacher.architecture, len(layers), copies, **settings)
     student = MaskedLanguageModel(architecture, teacher.tokenizer, name="student")
     widths = ("hidden_size", "num_heads", "intermediate_size")
@@ -206,6 +206,22 @@ def make_student(
         getattr(architecture, name) < getattr(teacher.architecture, name) for name in widths
     )
     return student, StudentStart(tuple(layers), is_searched, is_narrower, copies, fold_segments)
+
+
+def _is_searched(layer_map: Sequence[int] | str | None, copies: bool) -> bool:
+    """Tell whether a map is to be found by trying."""
+    if not isinstance(layer_map, str):
+        return False
+    if layer_map != AUTO:
+        raise UserError(
+            f"student.layer_map is {layer_map}; it must be layers of the teacher, auto, or null"
+        )
+    if not copies:
+        raise UserError(
+            "student.layer_map is auto, but student.initialize_from is random, which takes no "
+            "layer; remove one"
+        )
+    return True
 
 
 def _as_ours(teacher: Teacher) -> MaskedLanguageModel:

@@ -48,8 +48,10 @@ def student_architecture(
         UserError: sizes do not fit each other, or the student cannot be made of its teacher's
             parts.
     """
-    hidden_size = hidden_size or teacher.hidden_size
-    num_heads = num_heads or max(1, hidden_size // teacher.head_size)
+    if hidden_size is None:
+        hidden_size = teacher.hidden_size
+    if num_heads is None:
+        num_heads = max(1, hidden_size // teacher.head_size)
     if intermediate_size is None:
         ratio = teacher.intermediate_size / teacher.hidden_size
         intermediate_size = round(ratio * hidden_size)

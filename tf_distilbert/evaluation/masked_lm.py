@@ -16,9 +16,13 @@ from tf_distilbert.data.pipeline import evaluation_dataset
 from tf_distilbert.data.prepare import prepare
 from tf_distilbert.distillation.distiller import Distiller
 from tf_distilbert.distillation.pretrainer import MaskedLMPretrainer
+from tf_distilbert.distillation.student import Teacher
+from tf_distilbert.distillation.trimming import trim_model
 from tf_distilbert.errors import UserError
 from tf_distilbert.model_files.keras_nlp_models import as_model
 from tf_distilbert.models.masked_language_model import MaskedLanguageModel
+from tf_distilbert.tokenization.tokenizer import Tokenizer
+from tf_distilbert.tokenization.trimming import trimmed_tokenizer
 from tf_distilbert.training.trainer import MaskedMeanTrainer
 
 
@@ -39,7 +43,8 @@ def evaluate(
     Args:
         model: the student, or any masked language model (one of `load_model` or keras-nlp's).
         text: one or several files, globs, ``tfds:NAME`` or ``sample:validation``.
-        teacher: with the model's vocabulary; adds the metrics that compare the two.
+        teacher: with the model's vocabulary, or with one of which the model's is a part, as
+            `trimmed_to` takes it; adds the metrics that compare the two.
         sequence_length: tokens in a sequence, at most the models' positions.
         batch_size: sequences at a time; has no influence on the metrics.
         seed: of the masks.
@@ -50,20 +55,29 @@ def evaluate(
         ``sequences`` and ``invalid_lines`` (not UTF-8, skipped) as counts. With a teacher also
         ``teacher_loss``, ``teacher_perplexity``, ``teacher_accuracy``; ``kl_divergence`` (teacher
         from student, T = 1, nats) and ``agreement`` (top-1) at masked tokens; ``cosine`` of the
-        last hidden states over all real tokens (left out if hidden sizes differ); and
-        ``retention``, student's accuracy by teacher's.
+        last hidden states over all real tokens (left out if hidden sizes differ);
+        ``retention``, student's accuracy by teacher's; and, if the teacher has more tokens than
+        the model, the count ``teacher_tokens_cut`` of those it was measured without.
 
     Raises:
-        UserError: text at fault, sequences longer than the positions, vocabularies that differ.
+        UserError: text at fault, sequences longer than the positions, vocabularies that differ and
+            are not one a part of the other.
     """
     model, teacher = as_model(model), teacher and as_model(teacher)
     for checked in filter(None, (model, teacher)):
         checked.check_length(sequence_length)
     if batch_size < 1:
         raise UserError(f"batch_size is {batch_size}; give 1 or more")
+    num_cut = 0
     if teacher is not None:
+        num_tokens = teacher.architecture.vocabulary_size
+        teacher = trimmed_to(teacher, model.tokenizer)
+        num_cut = num_tokens - teacher.architecture.vocabulary_size
         _compare(model, teacher)  # refuses two that do not fit, before any text is read
     console = Console(stderr=True) if progress else None
+    if console is not None and num_cut:
+        kept = f"{num_tokens - num_cut:,} of its {num_tokens:,} tokens"
+        say(console, f"the teacher is measured with {kept}, those that the model has")
     name = text if isinstance(text, str) else ", ".join(text)
     with tempfile.TemporaryDirectory() as folder:
         with TimeLeft(console, "reading the text"):
@@ -85,7 +99,46 @@ def evaluate(
             "sequences": len(records),
             "invalid_lines": records.manifest["num_invalid_lines"],
         }
+        if num_cut:
+            counts["teacher_tokens_cut"] = num_cut
         return measure(model, teacher, batches, console) | counts
+
+
+def trimmed_to(teacher: Teacher, tokenizer: Tokenizer) -> Teacher:
+    """Cut a teacher's vocabulary to that of a student, which kept a part of its tokens.
+
+    Only then do both read the same text, and choose from the same words.
+
+    Args:
+        teacher: with all its tokens.
+        tokenizer: the student's.
+
+    Returns:
+        The teacher itself if that is its tokenizer; otherwise what `trim_model` makes of it.
+
+    Raises:
+        UserError: the student's vocabulary is no part of the teacher's, or its tokenizer another;
+            or the teacher would have to be cut, but is keras-nlp's.
+    """
+    whole = teacher.tokenizer
+    if whole is None or whole.sha256 == tokenizer.sha256:
+        return teacher
+    # From the end, for of equal tokens the last one counts.
+    left = iter(reversed(list(enumerate(whole.vocabulary))))
+    kept = [
+        next((i for i, known in left if known == token), -1)
+        for token in reversed(tokenizer.vocabulary)
+    ]
+    try:
+        is_part = trimmed_tokenizer(whole, kept).sha256 == tokenizer.sha256
+    except UserError:  # it has a token of its own, or lacks one that every vocabulary needs
+        is_part = False
+    if not is_part:
+        raise UserError(
+            f"teacher ({len(whole.vocabulary)} tokens) and student ({len(tokenizer.vocabulary)}) "
+            "have different vocabularies or tokenizers; their predictions cannot be compared"
+        )
+    return trim_model(teacher, kept)
 
 
 def measure(

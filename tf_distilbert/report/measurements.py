@@ -1,27 +1,29 @@
-"""Student against teacher: size, speed, quality, and layer by layer how near the two are."""
+"""Student against teacher: shape, size, speed and quality."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import keras
-import numpy as np
-from keras import ops, tree
 
-from tf_distilbert.distillation.student_shape import even_layer_map
 from tf_distilbert.evaluation.masked_lm import measure
 from tf_distilbert.finetuning.model_facts import LENGTH, measure_models
-from tf_distilbert.losses.per_token import cosine_loss
-from tf_distilbert.models.architecture import Architecture
 from tf_distilbert.report.run import Run
-from tf_distilbert.report.run_models import HeldOut, RunModels
+from tf_distilbert.report.run_models import RunModels
 from tf_distilbert.report.table import Table, table_of
 
 _ROUNDS = 5
 _BYTES = 4  # of a weight in float32
 
+# What gives a model's shape, beside its attribute of an architecture.
+_SHAPE = {
+    "layers": "num_layers",
+    "hidden size": "hidden_size",
+    "attention heads": "num_heads",
+    "feed-forward size": "intermediate_size",
+    "vocabulary": "vocabulary_size",
+}
 _FORMS = {
-    "layers": ",d",
-    "hidden size": ",d",
+    **dict.fromkeys(_SHAPE, ",d"),
     "parameters": ",d",
     "MB in float32": ",.1f",
     f"ms for a text of {LENGTH} tokens": ",.2f",
@@ -64,17 +66,17 @@ class Measured:
 def measure_run(number: int, models: RunModels) -> Measured:
     """Measure the model of a run, and its teacher if it is there.
 
-    Speed is that of the encoders, in turns, on this machine; quality is that on the first held-out
-    sequences.
+    Shape and size are those of the teacher with all its tokens. Speed is that of the encoders, in
+    turns, on this machine; quality is that on the first held-out sequences.
 
     Args:
         number: of the run among those of the report, from 0.
         models: of the run.
     """
     by_name = {"model": (models.model, str(models.run.model))}
-    if models.teacher is not None:
+    if models.whole_teacher is not None:
         assert models.run.teacher is not None  # it was loaded from there
-        by_name["teacher"] = models.teacher, models.run.teacher
+        by_name["teacher"] = models.whole_teacher, models.run.teacher
     speeds = measure_models({name: path for name, (_, path) in by_name.items()}, _ROUNDS)
     metrics = {}
     if models.held_out is not None:
@@ -105,7 +107,7 @@ def measurements_table(measured: Sequence[Measured]) -> Table:
         caption = f"{only.run.name}: size, speed and quality"
         if only.teacher:
             names += ["teacher", "student / teacher"]
-            shared = only.own.keys() & only.teacher.keys()
+            shared = {n for n in only.own if only.teacher.get(n)}  # by 0 nothing can be divided
             columns.append(
                 {n: f"{only.own[n] / only.teacher[n]:.2f}" for n in _FORMS if n in shared}
             )
@@ -119,6 +121,17 @@ def key_facts(measured: Measured) -> dict[str, str]:
     return {
         n: cell for n, cell in (_cells(measured.own) | dict(measured.both)).items() if n in _KEY
     }
+
+
+def shape_facts(measured: Measured) -> dict[str, str]:
+    """Name what the student's shape has other than the teacher's, which stands in brackets."""
+    own, teacher = measured.own, measured.teacher
+    differing = [
+        f"{name} {own[name]:,d} ({teacher[name]:,d})"
+        for name in (*_SHAPE, "parameters")
+        if name in teacher and own[name] != teacher[name]
+    ]
+    return {"shape (teacher's)": ", ".join(differing)} if differing else {}
 
 
 @dataclass(frozen=True)
@@ -161,8 +174,7 @@ def _cells(facts: Mapping[str, float]) -> dict[str, str]:
 def _size(model: keras.Model) -> dict[str, float]:
     number = model.count_params()
     return {
-        "layers": model.architecture.num_layers,
-        "hidden size": model.architecture.hidden_size,
+        **{name: getattr(model.architecture, key) for name, key in _SHAPE.items()},
         "parameters": number,
         "MB in float32": number * _BYTES / 1e6,
     }
@@ -171,52 +183,3 @@ def _size(model: keras.Model) -> dict[str, float]:
 def _quality(metrics: Mapping[str, float], prefix: str) -> dict[str, float]:
     names = {"loss": "masked-LM loss", "perplexity": "perplexity", "accuracy": "masked-LM accuracy"}
     return {n: metrics[prefix + key] for key, n in names.items() if prefix + key in metrics}
-
-
-_NUM_BATCHES = 2
-
-
-def layer_pairs(
-    student: Architecture, teacher: Architecture, layer_map: Sequence[int] | None
-) -> list[tuple[int, int]]:
-    """Tell which outputs are compared: 0 are the embeddings, then layers from 1.
-
-    A student's layer is compared with the one that it was begun from, or would have been.
-
-    Args:
-        student, teacher: their shapes.
-        layer_map: the teacher's layer, from 0, that each of the student's was begun from; by
-            default `even_layer_map` chooses.
-    """
-    layers = layer_map or even_layer_map(teacher.num_layers, student.num_layers)
-    return [(0, 0), *((i + 1, layer + 1) for i, layer in enumerate(layers))]
-
-
-def layer_cosines(
-    student: keras.Model,
-    teacher: keras.Model,
-    held_out: HeldOut,
-    pairs: Sequence[tuple[int, int]],
-) -> list[float]:
-    """Compute the mean cosine of hidden states over the real tokens of some held-out sequences.
-
-    Args:
-        student, teacher: of equal hidden sizes.
-        held_out: the sequences.
-        pairs: from `layer_pairs`.
-    """
-    sums, count = np.zeros(len(pairs)), 0.0
-    for inputs, _, _ in held_out.batches(_NUM_BATCHES).as_numpy_iterator():
-        ours, theirs = (_hidden_states(model, inputs) for model in (student, teacher))
-        real = ops.cast(inputs["padding_mask"], "float32")
-        for i, (own, other) in enumerate(pairs):
-            cosines = 1.0 - cosine_loss(ours[own], theirs[other])
-            sums[i] += float(ops.sum(cosines * real))
-        count += float(ops.sum(real))
-    return (sums / count).tolist()
-
-
-def _hidden_states(
-    model: keras.Model, inputs: dict[str, np.ndarray]
-) -> Sequence[keras.KerasTensor]:
-    return model.hidden_states(tree.map_structure(ops.convert_to_tensor, inputs))

@@ -34,9 +34,9 @@ class Page:
 
     Attributes:
         title: of the page.
+        settings: name of a run to its whole configuration, in YAML.
         summary: what each run is.
         side_by_side: of several runs, what differs between them and what came of it.
-        settings: name of a run to its whole configuration, in YAML.
         notes: name of a run to what is missing and why.
         measurements: student against teacher, of all runs.
         measured_on: how many held-out sequences quality was measured on, by run.
@@ -44,13 +44,14 @@ class Page:
         curves_key: what a line looks like, and what it is.
         layers: cosines of hidden states.
         layers_key: as that of the curves.
+        searches: of each run that searched for layers to begin from, what it tried.
         examples: masked sentences.
         retention: tables of tasks.
     """
 
     title: str
-    summary: Table
     settings: dict[str, str]
+    summary: Table | None = None
     side_by_side: Table | None = None
     curves: Sequence[Plot] = ()
     curves_key: Sequence[tuple[str, str]] = ()
@@ -59,6 +60,7 @@ class Page:
     measured_on: dict[str, int] = field(default_factory=dict)
     layers: Plot | None = None
     layers_key: Sequence[tuple[str, str]] = ()
+    searches: Sequence[Table] = ()
     examples: list[Example] = field(default_factory=list)
     retention: list[RetentionSection] = field(default_factory=list)
 

@@ -11,10 +11,9 @@ from tf_distilbert.console.lines import say
 from tf_distilbert.errors import UserError
 from tf_distilbert.report.curves import Curve, Line, curves_of
 from tf_distilbert.report.examples import Examples
+from tf_distilbert.report.layers import layer_line, search_table
 from tf_distilbert.report.measurements import (
     Measured,
-    layer_cosines,
-    layer_pairs,
     measure_run,
     measurements_table,
     teachers_of,
@@ -23,7 +22,7 @@ from tf_distilbert.report.page import Page, Plot, check_packages, render
 from tf_distilbert.report.picture import draw_curve, draw_key
 from tf_distilbert.report.retention_section import find_retention, retention_section
 from tf_distilbert.report.run import Run, name_runs
-from tf_distilbert.report.run_models import NO_MODEL, HeldOut, RunModels
+from tf_distilbert.report.run_models import NO_MODEL, RunModels
 from tf_distilbert.report.summary import comparison_table, summary_table
 
 
@@ -62,10 +61,11 @@ def write_report(
         raise UserError(f"{file}: cannot be written; give a file in a folder that exists")
     page = Page(
         title=f"Report on {', '.join(folder.name for folder in given)}",
-        summary=summary_table(runs),
         settings={run.name: yaml.safe_dump(run.settings, sort_keys=False) for run in runs},
+        searches=list(filter(None, map(search_table, runs))),
     )
     measured = _compare(runs, page, console)
+    page.summary = summary_table(runs, measured)
     if len(runs) > 1:
         page.side_by_side = comparison_table(runs, measured)
     if measured:
@@ -107,7 +107,7 @@ def _compare(runs: Sequence[Run], page: Page, console: Console) -> list[Measured
         if models.held_out is not None:
             page.measured_on[run.name] = models.held_out.num_sequences
             examples.add(models, models.held_out)
-            if line := _layer_line(models, models.held_out, index):
+            if line := layer_line(index, models, models.held_out):
                 lines.append(line)
         if models.notes:
             page.notes[run.name] = models.notes
@@ -131,15 +131,3 @@ def _curves_key(runs: Sequence[Run], has_teacher: bool) -> list[tuple[str, str]]
 
 def _plot(curve: Curve) -> Plot:
     return Plot(curve.title, draw_curve(curve), curve.table())
-
-
-def _layer_line(models: RunModels, held_out: HeldOut, index: int) -> Line | None:
-    if models.run.verb != "distill" or models.teacher is None:
-        return None
-    student, teacher = models.model.architecture, models.teacher.architecture
-    if student.hidden_size != teacher.hidden_size:
-        models.notes.append("Student and teacher have hidden states of different sizes.")
-        return None
-    pairs = layer_pairs(student, teacher, models.run.settings["student"].get("layer_map"))
-    cosines = layer_cosines(models.model, models.teacher, held_out, pairs)
-    return Line(index, models.run.name, list(range(len(pairs))), cosines)

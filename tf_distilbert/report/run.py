@@ -9,11 +9,13 @@ from typing import Any
 from tf_distilbert.config.file import parse_config, read_yaml
 from tf_distilbert.config.finetuning import FinetuneConfig
 from tf_distilbert.config.jobs import DistillConfig, PretrainConfig
+from tf_distilbert.distillation.layer_search import Trial
 from tf_distilbert.errors import UserError
 from tf_distilbert.json_file import read_json
 from tf_distilbert.model_files.provenance import read_provenance
 from tf_distilbert.runs.directory import SCORES_FILE
 from tf_distilbert.runs.logs import read_log
+from tf_distilbert.runs.student_start import tried_layer_maps
 
 Report = dict[str, Any]
 
@@ -33,6 +35,8 @@ class Run:
         training, validations: the reports of ``log.jsonl``, in order.
         scores: of a fine-tuning that has ended, split to metric to value.
         provenance: of the model, if there is one.
+        tried: layers that the student could have begun from, the best choice first, which it
+            began from; nothing of a run that did not search.
     """
 
     name: str
@@ -42,6 +46,7 @@ class Run:
     validations: list[Report]
     scores: dict[str, dict[str, float]]
     provenance: dict[str, Any]
+    tried: list[Trial]
 
     @classmethod
     def open(cls, folder: Path, name: str) -> "Run":
@@ -63,6 +68,7 @@ class Run:
             validations=read_log(folder, "validation"),
             scores=read_json(scores) if scores.exists() else {},
             provenance=read_provenance(folder / "model"),
+            tried=tried_layer_maps(folder),
         )
 
     @property

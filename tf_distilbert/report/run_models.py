@@ -1,6 +1,7 @@
 """The model of a run, what it is compared with, and the sequences that it is compared on."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import keras
 import tensorflow as tf
@@ -10,6 +11,7 @@ from tf_distilbert.data.masking import TokenMasker
 from tf_distilbert.data.pipeline import evaluation_dataset
 from tf_distilbert.data.records import Records
 from tf_distilbert.errors import UserError
+from tf_distilbert.evaluation.masked_lm import trimmed_to
 from tf_distilbert.model_files.folder import load_model, load_task_model
 from tf_distilbert.report.run import Run
 from tf_distilbert.runs.records import find_records
@@ -59,7 +61,9 @@ class RunModels:
     Attributes:
         run: as given.
         model: the finished model.
-        teacher: if there is one and it can still be loaded.
+        teacher: if there is one and it can still be loaded; with the model's tokens alone, where
+            the model was given a part of them.
+        whole_teacher: the same with all its tokens.
         held_out: what was held out, if it is found; of models of tasks it is not looked for.
         notes: a sentence for each thing that is missing.
     """
@@ -67,6 +71,7 @@ class RunModels:
     run: Run
     model: keras.Model
     teacher: keras.Model | None = None
+    whole_teacher: keras.Model | None = None
     held_out: HeldOut | None = None
     notes: list[str] = field(default_factory=list)
 
@@ -79,19 +84,32 @@ class RunModels:
         """
         if run.model is None:
             return None
-        of_task = run.verb == "finetune"
-        models = cls(run, (load_task_model if of_task else load_model)(run.model))
+        models = cls(run, _load(run, run.model))
         if run.goes_on:
             models.notes.append(EARLIER_MODEL)
         if run.teacher:
-            try:
-                models.teacher = (load_task_model if of_task else load_model)(run.teacher)
-            except UserError as error:
-                models.notes.append(
-                    f"The teacher cannot be loaded ({error}): what needs it is left out."
-                )
+            models.find_teacher(run.teacher)
         models.find_records()
         return models
+
+    def find_teacher(self, path: str) -> None:
+        """Load the teacher, if it is still there and still that of the model."""
+        done = "loaded"
+        try:
+            whole = teacher = _load(self.run, path)
+            done = "compared"
+            if self.run.verb != "finetune":
+                teacher = trimmed_to(whole, self.model.tokenizer)
+        except UserError as error:
+            self.notes.append(f"The teacher cannot be {done} ({error}): what needs it is left out.")
+            return
+        self.teacher, self.whole_teacher = teacher, whole
+        if teacher is not whole:
+            kept, there = (each.architecture.vocabulary_size for each in (teacher, whole))
+            self.notes.append(
+                f"It has {kept:,} of the teacher's {there:,} tokens. Quality, layers and answers "
+                "are those of the teacher with these tokens alone, its size is that with all."
+            )
 
     def find_records(self) -> None:
         """Open what was held out, if it is still there."""
@@ -107,3 +125,7 @@ class RunModels:
             )
         else:
             self.held_out = HeldOut(records)
+
+
+def _load(run: Run, path: str | Path) -> keras.Model:
+    return (load_task_model if run.verb == "finetune" else load_model)(path)

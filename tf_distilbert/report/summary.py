@@ -4,7 +4,8 @@ import datetime
 from collections.abc import Sequence
 from typing import Any
 
-from tf_distilbert.report.measurements import Measured, key_facts
+from tf_distilbert.report.layers import listed_layers
+from tf_distilbert.report.measurements import Measured, key_facts, shape_facts
 from tf_distilbert.report.run import Run, flat
 from tf_distilbert.report.table import Table, number, table_of
 
@@ -14,14 +15,22 @@ _TERMS = {
     "mlm_weight": "masked LM",
     "cosine_weight": "cosine",
     "mse_weight": "squared error of logits",
+    "relation_weight": "attention relations",
     "task_weight": "labels",
     "hidden_weight": "hidden states",
 }
 
 
-def summary_table(runs: Sequence[Run]) -> Table:
-    """Tell of each run what it is."""
-    return table_of("What each run is", [run.name for run in runs], [_facts(run) for run in runs])
+def summary_table(runs: Sequence[Run], measured: Sequence[Measured]) -> Table:
+    """Tell of each run what it is.
+
+    Args:
+        runs: one or more.
+        measured: of those that have a model.
+    """
+    shapes = {one.number: shape_facts(one) for one in measured}
+    facts = [_facts(run, shapes.get(number_of_run, {})) for number_of_run, run in enumerate(runs)]
+    return table_of("What each run is", [run.name for run in runs], facts)
 
 
 def comparison_table(runs: Sequence[Run], measured: Sequence[Measured]) -> Table:
@@ -48,9 +57,9 @@ def comparison_table(runs: Sequence[Run], measured: Sequence[Measured]) -> Table
     return table_of("The runs side by side: what differs, and what came of it", names, columns)
 
 
-def _facts(run: Run) -> dict[str, str]:
+def _facts(run: Run, shape: dict[str, str]) -> dict[str, str]:
     settings, train = run.settings, run.settings["train"]
-    facts = {"made": _origin(run), "state": _state(run)}
+    facts = {"made": _origin(run), **shape, "state": _state(run)}
     if run.verb == "finetune":
         facts["data"] = str(settings["data"])
         unit, length = "rows", settings.get("max_length")
@@ -87,7 +96,8 @@ def _origin(run: Run) -> str:
         return f"fine-tuned on {settings['task']} from {settings['model']}{taught}"
     if run.verb == "distill":
         start = settings["student"]["initialize_from"]
-        begins = {"teacher": "", "random": ", beginning with random weights"}
+        taken = f", beginning with its layers {listed_layers(run.tried[0])}" if run.tried else ""
+        begins = {"teacher": taken, "random": ", beginning with random weights"}
         return f"distilled from {run.teacher}{begins.get(start, f', beginning with {start}')}"
     start = settings.get("initialize_from")
     return f"pretrained, beginning with {start}" if start else "pretrained from scratch"
@@ -125,7 +135,8 @@ def _objective(run: Run) -> str:
     if run.verb == "finetune" and not run.teacher:
         return "labels"
     terms = [f"{loss[key]:g} x {name}" for key, name in _TERMS.items() if loss.get(key)]
-    return " + ".join(terms) + (f", temperature {loss['temperature']:g}" if terms else "")
+    softened = loss.get("distillation_weight")
+    return " + ".join(terms) + (f", temperature {loss['temperature']:g}" if softened else "")
 
 
 def _versions(run: Run) -> str:

@@ -82,7 +82,7 @@ class RunDirectory:
         self.not_finite = self.path / "not_finite"
         self.data = self.path.with_name(self.path.name + "-data")
         self.before: TrainConfig | None = None
-        self._is_ours = False
+        self._made: int | None = None  # which file is the ``config.yaml`` that was made here
 
     def check(self, config: JobConfig, *, goes_on: bool = False) -> None:
         """See whether the run may start, before anything else takes time; writes nothing.
@@ -136,17 +136,19 @@ class RunDirectory:
                 self._delete_results()
             self.path.mkdir(parents=True, exist_ok=True)
         if self.before is None:
-            self._is_ours = True
             self.write_config(config)
+            self._made = self._config_file()
 
     def discard_if_nothing_learnt(self) -> None:
         """Remove a run that was made here and ended before anything was learnt.
 
         The output is then free for the next try. A run is kept that has a checkpoint, a model, a
-        batch that was not finite, or a report of some steps.
+        batch that was not finite, or a report of some steps; and one that another process has begun
+        in this one's place.
         """
         kept = (self.checkpoints, self.not_finite, self.model)
-        if not self._is_ours or any(path.is_dir() and any(path.iterdir()) for path in kept):
+        is_ours = self._made is not None and self._made == self._config_file()
+        if not is_ours or any(path.is_dir() and any(path.iterdir()) for path in kept):
             return
         if read_log(self.path, "train", lambda _: None):
             return
@@ -167,6 +169,12 @@ class RunDirectory:
             UserError: it cannot be written.
         """
         write_atomically(self.path / "config.yaml", dump_config(config).encode())
+
+    def _config_file(self) -> int | None:
+        try:
+            return (self.path / "config.yaml").stat().st_ino
+        except FileNotFoundError:
+            return None
 
     def _is_unused(self) -> bool:
         """Whether there is nothing, or only what a kill before the first file left."""

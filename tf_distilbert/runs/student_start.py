@@ -4,6 +4,7 @@ Both are chosen by the run's own text, before the first step. A run that goes on
 checkpoint, or finds the same again.
 """
 
+import hashlib
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -17,14 +18,21 @@ from tf_distilbert.data.pipeline import masked_lm_dataset
 from tf_distilbert.data.records import Records
 from tf_distilbert.distillation.layer_search import Trial
 from tf_distilbert.distillation.student import StudentStart, Teacher
-from tf_distilbert.distillation.trimming import trim_model
+from tf_distilbert.distillation.trimming import check_how_many, trim_model
 from tf_distilbert.errors import UserError
 from tf_distilbert.json_file import read_json
+from tf_distilbert.model_files.keras_nlp_models import named_values
 from tf_distilbert.models.masked_language_model import MaskedLanguageModel
 from tf_distilbert.runs.directory import SEARCH_FILE
 from tf_distilbert.runs.job import Job
 from tf_distilbert.runs.records import load_or_choose_tokens
-from tf_distilbert.training.strategy import chief_first, is_chief
+from tf_distilbert.training.strategy import (
+    Strategy,
+    chief_first,
+    is_chief,
+    num_workers,
+    sum_over_workers,
+)
 
 # The sample: about a thousand sequences are enough to rank parts by (Minitron), and of long ones
 # fewer.
@@ -54,6 +62,10 @@ def with_trimmed_vocabulary(
             "student.vocabulary out, or give another teacher"
         )
     tokenizer = teacher.tokenizer
+    try:
+        check_how_many(tokenizer, size, None)  # before the text is read
+    except UserError as error:
+        raise UserError(f"student.vocabulary: {error}") from None
     kept = chief_first(
         job.strategy, lambda: load_or_choose_tokens(data, tokenizer, job.run.data, size)
     )
@@ -72,7 +84,7 @@ def start_student(
         job: whose run it is; the maps that were tried are written there.
 
     Raises:
-        UserError: the run cannot be written.
+        UserError: the run cannot be written, or several workers have chosen differently.
     """
     sample = None
     if start.needs_sample:
@@ -80,6 +92,8 @@ def start_student(
         sample = _sample(records, job.config.train.seed)
     with job.strategy.scope():
         trials = start.apply(teacher, student, sample)
+    if start.needs_sample and num_workers(job.strategy) > 1:
+        _check_same(student, job.strategy)
     if trials:
         say(job.console, _describe(trials, start.layers))
         if is_chief(job.strategy):
@@ -109,13 +123,26 @@ def tried_layer_maps(run: Path) -> list[Trial]:
 
 
 def _sample(records: Records, seed: int) -> Any:
-    sequences = min(_SEQUENCES, _TOKENS // records.sequence_length, len(records))
+    sequences = max(1, min(_SEQUENCES, _TOKENS // records.sequence_length, len(records)))
     size = min(_AT_ONCE, sequences)
     masker = TokenMasker.for_records(records, seed=seed)
-    batches = masked_lm_dataset(
-        records, masker, size, seed=seed, num_steps=max(1, sequences // size)
-    )
+    batches = masked_lm_dataset(records, masker, size, seed=seed, num_steps=sequences // size)
     return batches.as_numpy_iterator()
+
+
+def _check_same(student: MaskedLanguageModel, strategy: Strategy) -> None:
+    """See that all workers have the same student, which each has started by itself."""
+    digest = hashlib.sha256()
+    for value in named_values(student).values():
+        digest.update(value.tobytes())
+    number = int.from_bytes(digest.digest()[:2])
+    # The sum is of parts, each rounded.
+    if abs(sum_over_workers(strategy, number) - number * num_workers(strategy)) > 0.5:
+        raise UserError(
+            "the workers round differently, and have chosen different parts of the teacher; start "
+            "the run on one of them (train.strategy=one) until its first checkpoint, then go on "
+            "with all and --resume"
+        )
 
 
 def _describe(trials: list[Trial], first: tuple[int, ...]) -> str:
