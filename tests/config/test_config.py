@@ -86,6 +86,10 @@ def test_the_defaults(tmp_path):
     assert values["student"] == {
         "num_layers": None,
         "layer_map": None,
+        "hidden_size": None,
+        "num_heads": None,
+        "intermediate_size": None,
+        "vocabulary": None,
         "fold_segments": True,
         "initialize_from": "teacher",
     }
@@ -95,7 +99,12 @@ def test_the_defaults(tmp_path):
         "mlm_weight": 2.0,
         "cosine_weight": 1.0,
         "mse_weight": 0.0,
+        "relation_weight": 0.0,
+        "hidden_weight": 0.0,
         "distillation_positions": "all",
+        "relation_heads": None,
+        "relation_layers": None,
+        "hidden_layers": None,
         "chunk_size": 512,
     }
     assert values["data"]["masking"]["rate"] == 0.15

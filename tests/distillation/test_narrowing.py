@@ -1,7 +1,10 @@
 """Narrower students: what is ranked, what is kept, and that the copy is exact where it can be."""
 
+import itertools
+
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from support import tiny
 from support.encoder_reference import encode, importance
@@ -319,9 +322,24 @@ def test_parts_of_a_keras_nlp_teacher(family):
         np.testing.assert_array_equal(found[f"{name}/intermediate/kernel"], kernel)
 
 
-@pytest.mark.parametrize("sample", [None, [], ()])
-def test_without_text_nothing_is_chosen(sample):
+def test_without_text_nothing_is_chosen():
+    teacher, sizes = tiny.model(), {"intermediate_size": 16}
     message = r"^a narrower student, .* need text to choose by; give build_student a sample: "
-    with pytest.raises(UserError, match=message):
-        build_student(tiny.model(), intermediate_size=16, sample=sample)
-    build_student(tiny.model(), intermediate_size=16, sample=sample, initialize_from="random")
+    for sample in (None, [], iter(())):
+        with pytest.raises(UserError, match=message):
+            build_student(teacher, sample=sample, **sizes)
+    build_student(teacher, initialize_from="random", **sizes)
+
+
+def test_a_sample_may_be_any_iterable_and_is_read_where_it_is_needed_alone():
+    teacher, batches, sizes = tiny.model(), [tiny.batch(i) for i in range(3)], NARROWER["all"]
+    expected = tiny.weights(build_student(teacher, sample=batches, hidden_size=8))
+    dataset = tf.data.Dataset.from_tensors(batches[0])
+    for batch in batches[1:]:
+        dataset = dataset.concatenate(tf.data.Dataset.from_tensors(batch))
+    for sample in (iter(batches), dataset, dataset.as_numpy_iterator()):
+        found = build_student(teacher, sample=sample, hidden_size=8)
+        np.testing.assert_array_equal(tiny.weights(found), expected)
+    endless = itertools.repeat(batches[0])
+    build_student(teacher, sample=endless)
+    build_student(teacher, sample=endless, initialize_from="random", **sizes)

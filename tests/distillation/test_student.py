@@ -158,8 +158,8 @@ def test_transformers_opens_narrower_ones_and_computes_the_same(tmp_path, family
     assert guess.probability == pytest.approx(float(answers.max()), rel=1e-4)
     text = str(tiny.write_text(tmp_path / "text.txt", documents=6))
     figures = evaluate(again, text, teacher, sequence_length=16)
-    assert "cosine" not in figures and 0 <= figures["agreement"] <= 1
-    assert figures["loss"] == evaluate(student, text, sequence_length=16)["loss"] > 0
+    assert "cosine" not in figures and 0 <= figures["agreement"] < 1
+    assert figures["predictions"] > 0 and np.isfinite(figures["loss"])
 
 
 WIDER = r"the teacher's is {}; a student that starts from its teacher is no wider: give less, or st"

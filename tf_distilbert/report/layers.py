@@ -39,21 +39,16 @@ def search_table(run: Run) -> Table | None:
     depth = 1 + max(max(trial.layers) for trial in run.tried)
     even = tuple(even_layer_map(depth, len(run.tried[0].layers)))
     shown = [(n, each) for n, each in ranked if n <= _MOST_CHOICES or each.layers == even]
-    rows = [
-        (
-            str(rank),
-            [
-                listed_layers(trial),
-                f"{trial.agreement:.2%}",
-                f"{trial.cosine_loss:.4f}",
-                ", ".join(filter(None, ["taken" * (rank == 1), "even" * (trial.layers == even)])),
-            ],
-        )
-        for rank, trial in shown
-    ]
+    rows = [_row(rank, trial, trial.layers == even) for rank, trial in shown]
     number = f"{len(shown)} of " if len(shown) < len(ranked) else ""
     columns = ["rank", "teacher's layers", "same top answer", "cosine loss", "choice"]
     return Table(f"{run.name}: layers to begin from, {number}{len(ranked)} tried", columns, rows)
+
+
+def _row(rank: int, trial: Trial, is_even: bool) -> tuple[str, list[str]]:
+    figures = f"{trial.agreement:.2%}", f"{trial.cosine_loss:.4f}"
+    choice = [name for name, holds in (("taken", rank == 1), ("even", is_even)) if holds]
+    return str(rank), [listed_layers(trial), *figures, ", ".join(choice)]
 
 
 def listed_layers(trial: Trial) -> str:
