@@ -160,7 +160,7 @@ def test_bfloat16_where_the_device_lacks_it(refused, config, tmp_path, monkeypat
 
 def test_hidden_sizes_that_differ_need_the_cosine_term_off():
     teacher, student = tiny.model(), tiny.model(family="distilbert", num_segments=0, hidden_size=8)
-    message = "hidden sizes 16 and 8; .*: set cosine_weight to 0 or use equal sizes$"
+    message = "hidden sizes 16 and 8, which .*; set loss.cosine_weight to 0, and .* in its place$"
     with pytest.raises(tf_distilbert.UserError, match=message):
         tf_distilbert.Distiller(teacher, student)
     tf_distilbert.Distiller(teacher, student, cosine_weight=0.0)

@@ -196,7 +196,7 @@ def test_which_layers_are_paired():
     ("options", "message"),
     [
         ({"relation_weight": -1.0}, r"the weight of relation_loss is -1.0; use 0 or more"),
-        ({"relation_weight": 1.0, "relation_heads": 3}, r"^relation_heads is 3, which does not d"),
+        ({"relation_weight": 1.0, "relation_heads": 3}, r"^loss.relation_heads is 3, which does "),
         ({"relation_weight": 1.0, "relation_layers": [4, 0]}, r"loss.relation_layers names teach"),
         ({"relation_weight": 1.0, "relation_layers": [0, 1]}, r"names student layer 1; the stude"),
         ({"relation_weight": 1.0, "relation_layers": [0]}, r"give two layers, \[teacher, student"),

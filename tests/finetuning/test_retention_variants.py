@@ -55,9 +55,10 @@ USUAL = {
     "without cosine": (5, 0, 0, 2, 0, 0),
     "without masked LM": (5, 0, 1, 0, 0, 0),
     "masked LM alone": (0, 0, 0, 2, 0, 0),
-    "with relations": (5, 0, 1, 2, 1, 0),
-    "relations instead of the cosine": (5, 0, 0, 2, 1, 0),
-    "relations alone": (0, 0, 0, 0, 1, 0),
+    "with relations": (5, 0, 1, 2, 3, 0),
+    "relations instead of the cosine": (5, 0, 0, 2, 3, 0),
+    "relations and words": (5, 0, 0, 2, 3, 0),
+    "relations alone": (0, 0, 0, 0, 3, 0),
     "with hidden states": (5, 0, 1, 2, 0, 1),
     "random initialisation": (5, 0, 1, 2, 0, 0),
 }
@@ -91,6 +92,8 @@ def test_a_variant_differs_in_what_its_name_says(tmp_path, loss, expected):
     }
     assert weights == expected and list(weights) == list(expected)
     for name, variant in found.items():
+        masked = variant.loss.distillation_positions == "masked"
+        assert masked == (name == "relations and words")
         rest = replace(variant, loss=config.loss)
         if name == "random initialisation":
             assert rest.student.initialize_from == "random"
@@ -100,7 +103,17 @@ def test_a_variant_differs_in_what_its_name_says(tmp_path, loss, expected):
 
 def test_no_variant_puts_relations_in_the_place_of_a_cosine_that_is_not_there(tmp_path):
     names = list(variants_of(recipe(tmp_path, cosine_weight=0)))
-    assert names == [name for name in USUAL if name != "relations instead of the cosine"]
+    in_its_place = ("relations instead of the cosine", "relations and words")
+    assert names == [name for name in USUAL if name not in in_its_place]
+
+
+def test_variants_of_a_cut_vocabulary_read_the_text_themselves(tmp_path, distilled):
+    config = recipe(tmp_path)
+    config = replace(config, student=replace(config.student, vocabulary=30))
+    distil_variants(config, tmp_path / "students", QUIET)
+    assert {tuple(variant.data.text) for variant in distilled.values()} == {
+        (str(tmp_path / "text.txt"),)
+    }
 
 
 def test_variants_share_their_text_and_are_made_once(tmp_path, distilled):

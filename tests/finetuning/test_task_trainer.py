@@ -150,7 +150,7 @@ def test_without_a_teacher_the_labels_count_alone():
 
 
 def test_a_wider_teachers_hidden_states_are_compared_through_learned_maps():
-    """The one inner term of `Distiller`, whose tests have the values; here it learns with a task."""
+    """The tests of `Distiller`, which has the same term, have the values; here it learns."""
     student = made("classification", 1, num_layers=2)
     trainer = TaskTrainer(student, made("classification", 2, hidden_size=32), hidden_weight=1.0)
     trainer.compile(keras.optimizers.Adam(1e-2))

@@ -251,7 +251,7 @@ def test_the_number_of_heads():
     assert common_relation_heads(384, 312) == 24
     assert common_relation_heads(768, 768, 12) == 12
     for wanted, whose in ((5, "teacher's hidden size 768"), (256, "student's hidden size 384")):
-        message = f"relation_heads is {wanted}, which does not divide the {whose}"
+        message = f"loss.relation_heads is {wanted}, which does not divide the {whose}"
         with pytest.raises(UserError, match=message):
             common_relation_heads(768, 384, wanted)
 

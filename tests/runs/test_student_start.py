@@ -54,7 +54,10 @@ UNFIT = {
         r"^student\.initialize_from: sequence_length is 32, the m",
     ),
     "vocabulary": ({}, r"have different vocabularies or tokenizers"),
-    "hidden size": ({"hidden_size": 8}, r"sizes 16 and 8; .*: set cosine_weight to 0 or use equal"),
+    "hidden size": (
+        {"hidden_size": 8},
+        r"sizes 16 and 8, which .*; set loss.cosine_weight to 0, and",
+    ),
 }
 
 

@@ -62,8 +62,9 @@ def search_layers(
     """Try maps of layers on some text.
 
     All maps in ascending order are tried if there are no more than the most. Otherwise, from a
-    first one on, all that differ from the best so far in one layer, nearest first, until none is
-    better or the most are tried.
+    first one on, those that have one other layer than the best so far: first of the next layer,
+    then, if none of them is better, of the one after it, and so on, until none is better at all or
+    the most are tried.
 
     Args:
         teacher: whose layers they are.
@@ -84,14 +85,13 @@ def search_layers(
     else:
         best = tuple(start)
         tried[best] = measure(best)
-        found_better = True
-        while found_better and len(tried) < most_trials:
-            found_better = False
-            for layers in _neighbours(best, depth):
+        distance = 1
+        while distance < depth and len(tried) < most_trials:
+            for layers in _neighbours(best, depth, distance):
                 if layers not in tried and len(tried) < most_trials:
                     tried[layers] = measure(layers)
             top = max(tried.values(), key=lambda trial: trial.score).layers
-            found_better, best = top != best, top
+            best, distance = top, 1 if top != best else distance + 1
     return sorted(tried.values(), key=lambda trial: -trial.score)
 
 
@@ -104,14 +104,14 @@ def _first(sample: Iterable[Any], sequences: int) -> list[Any]:
     return batches
 
 
-def _neighbours(layers: tuple[int, ...], depth: int) -> list[tuple[int, ...]]:
-    """List the maps that have one other layer, those of near layers first."""
-    found: dict[tuple[int, ...], int] = {}
+def _neighbours(layers: tuple[int, ...], depth: int, distance: int) -> list[tuple[int, ...]]:
+    """List the maps that have one other layer, so many layers away."""
+    found = set()
     for i, layer in enumerate(layers):
-        for other in set(range(depth)) - set(layers):
-            changed = tuple(sorted((*layers[:i], other, *layers[i + 1 :])))
-            found[changed] = min(abs(other - layer), found.get(changed, depth))
-    return sorted(found, key=lambda changed: (found[changed], changed))
+        for other in (layer - distance, layer + distance):
+            if 0 <= other < depth and other not in layers:
+                found.add(tuple(sorted((*layers[:i], other, *layers[i + 1 :]))))
+    return sorted(found)
 
 
 def _measure(

@@ -20,6 +20,7 @@ from tf_distilbert.runs.train import distill
 WHOLE = "triple loss"
 """The variant that nothing is left out of."""
 
+_RELATION_WEIGHT = 3.0  # as in the recipes that have them
 # Of the teacher's logits; of anything.
 _NO_LOGITS = {"distillation_weight": 0.0, "mse_weight": 0.0}
 _NOTHING = {
@@ -33,8 +34,8 @@ def variants_of(config: DistillConfig) -> dict[str, DistillConfig]:
 
     Those of the paper's table 4 come first: without distillation, cosine, masked LM, and from a
     random start; masked LM alone is one more. Relations and hidden states, where the recipe has
-    them, are left out; where it has not, they are put in with weight 1. Relations stand in the
-    place of the cosine, too, and alone.
+    them, are left out; where it has not, they are put in. Relations stand in the place of the
+    cosine, too, alone, and as in ``configs/relations-and-words.yaml``.
 
     Args:
         config: of the whole recipe.
@@ -54,12 +55,12 @@ def variants_of(config: DistillConfig) -> dict[str, DistillConfig]:
     return {name: _changed(config, name, sections) for name, sections in changes.items()}
 
 
-def _losses(loss: LossConfig) -> dict[str, dict[str, float]]:
+def _losses(loss: LossConfig) -> dict[str, dict[str, Any]]:
     """Give what differs from the whole loss."""
     # Alone, a weight decides nothing; of a recipe without the term it must be some.
     mlm_alone = {**_NOTHING, "mlm_weight": loss.mlm_weight or 1.0}
-    relations_alone = {**_NOTHING, "relation_weight": loss.relation_weight or 1.0}
-    found: dict[str, dict[str, float]] = {
+    relations_alone = {**_NOTHING, "relation_weight": loss.relation_weight or _RELATION_WEIGHT}
+    found: dict[str, dict[str, Any]] = {
         "without distillation": _NO_LOGITS,
         "without cosine": {"cosine_weight": 0.0},
         "without masked LM": {"mlm_weight": 0.0},
@@ -68,9 +69,11 @@ def _losses(loss: LossConfig) -> dict[str, dict[str, float]]:
     if loss.relation_weight:  # then "without cosine" has them in its place
         found["without relations"] = {"relation_weight": 0.0}
     else:
-        found["with relations"] = {"relation_weight": 1.0}
+        found["with relations"] = {"relation_weight": _RELATION_WEIGHT}
     if loss.cosine_weight and not loss.relation_weight:
-        found["relations instead of the cosine"] = {"relation_weight": 1.0, "cosine_weight": 0.0}
+        instead = {"relation_weight": _RELATION_WEIGHT, "cosine_weight": 0.0}
+        found["relations instead of the cosine"] = instead
+        found["relations and words"] = {**instead, "distillation_positions": "masked"}
     found["relations alone"] = relations_alone
     if loss.hidden_weight:
         found["without hidden states"] = {"hidden_weight": 0.0}
@@ -129,8 +132,8 @@ def distil_variants(config: DistillConfig, output: Path, console: Console) -> di
 
 def _with_records(config: DistillConfig, folder: Path) -> DistillConfig:
     """Prepare the text once for all variants."""
-    if config.data.records:
-        return config
+    if config.data.records or config.student.vocabulary:
+        return config  # a cut vocabulary is another tokenizer's text, which the runs share
     whole = replace(config.data, validation_share=0.0)
     records, held_out = load_records(whole, load_tokenizer(config.teacher), folder)
     data = replace(config.data, text=[], records=str(records.path))

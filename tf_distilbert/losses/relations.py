@@ -59,7 +59,7 @@ def common_relation_heads(teacher_size: int, student_size: int, wanted: int | No
     for name, size in (("teacher", teacher_size), ("student", student_size)):
         if wanted < 1 or size % wanted:
             raise UserError(
-                f"relation_heads is {wanted}, which does not divide the {name}'s hidden size "
+                f"loss.relation_heads is {wanted}, which does not divide the {name}'s hidden size "
                 f"{size}; give a number that divides both hidden sizes, or null"
             )
     return wanted

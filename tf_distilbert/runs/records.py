@@ -157,7 +157,9 @@ def load_or_choose_tokens(
     """
     path = folder / f"tokens-{_digest(config.text, tokenizer.sha256, size)}.json"
     if path.exists():
-        return read_json(path)["kept"]
+        kept = read_json(path).get("kept")
+        if isinstance(kept, list) and len(kept) == size:
+            return kept
     try:
         kept = kept_tokens(tokenizer, count_tokens(config.text, tokenizer), size=size)
     except UserError as error:

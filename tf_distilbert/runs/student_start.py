@@ -38,19 +38,25 @@ from tf_distilbert.training.strategy import (
 # fewer.
 _SEQUENCES, _TOKENS, _AT_ONCE = 1024, 2**16, 16
 
+_FIGURES = ("agreement", "cosine_loss")
+
 
 def with_trimmed_vocabulary(
-    teacher: Teacher, size: int, job: Job, data: DataConfig
-) -> MaskedLanguageModel:
-    """Cut a teacher's vocabulary to the commonest tokens of the run's text.
+    teacher: Teacher, student: MaskedLanguageModel, size: int, job: Job, data: DataConfig
+) -> tuple[MaskedLanguageModel, MaskedLanguageModel]:
+    """Cut a pair's vocabulary to the commonest tokens of the run's text.
 
-    Its predictions over these tokens stay what they were.
+    The teacher's predictions over these tokens stay what they were.
 
     Args:
         teacher: of `load_model`.
+        student: with the teacher's vocabulary.
         size: how many tokens are kept.
         job: whose text it is.
         data: the text.
+
+    Returns:
+        Teacher and student.
 
     Raises:
         UserError: the size does not fit the vocabulary; the text is at fault; or the teacher is
@@ -70,7 +76,7 @@ def with_trimmed_vocabulary(
         job.strategy, lambda: load_or_choose_tokens(data, tokenizer, job.run.data, size)
     )
     say(job.console, f"{size:,} of {len(tokenizer.vocabulary):,} tokens are kept")
-    return trim_model(teacher, kept)
+    return trim_model(teacher, kept), trim_model(student, kept)
 
 
 def start_student(
@@ -115,10 +121,10 @@ def tried_layer_maps(run: Path) -> list[Trial]:
         return []
     try:
         return [
-            Trial(tuple(each["layers"]), each["agreement"], each["cosine_loss"])
+            Trial(tuple(map(int, each["layers"])), *(float(each[name]) for name in _FIGURES))
             for each in read_json(path)["tried"]
         ]
-    except (KeyError, TypeError):
+    except (KeyError, TypeError, ValueError):
         raise UserError(f"{path}: is not what a search of layers writes; remove it") from None
 
 

@@ -55,12 +55,15 @@ def distill(config: DistillConfig, console: Console | None = None) -> Path:
         with job.strategy.scope():
             teacher = load_model(config.teacher)
             _check_rows(teacher, config.data)
-            shape = asdict(config.student)
-            if vocabulary := shape.pop("vocabulary"):
-                teacher = with_trimmed_vocabulary(teacher, vocabulary, job, config.data)
+            shape, objective = asdict(config.student), asdict(config.loss) | job.trainer_arguments
+            vocabulary = shape.pop("vocabulary")
             student, start = make_student(teacher, **shape)
             _check_rows(student, config.data, "student.initialize_from: ")
-            distiller = Distiller(teacher, student, **job.trainer_arguments, **asdict(config.loss))
+            distiller = Distiller(teacher, student, **objective)
+            if vocabulary:  # all that does not fit is refused by now, before the text is read
+                pair = with_trimmed_vocabulary(teacher, student, vocabulary, job, config.data)
+                teacher, student = pair
+                distiller = Distiller(teacher, student, **objective)
         records, held_out = _load_records(job, config.data, student.tokenizer)
         if start and not job.run.has_checkpoint:
             start_student(teacher, student, start, records, job)
