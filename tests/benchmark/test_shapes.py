@@ -111,7 +111,7 @@ def test_the_table_has_a_row_each(teacher, capsys):
     assert run("shapes", "--teacher", teacher, "--sequence-length", 16) == 0
     *lines, empty, note = capsys.readouterr().out.splitlines()
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
-    assert empty == "" and "`loss.cosine_weight=0 loss.relation_weight=1`" in note
+    assert empty == "" and "`loss.cosine_weight=0 loss.relation_weight=3`" in note
     assert cells[0][5] == "ms for 16 tokens" and len(cells) == 2 + 8
     assert cells[2][-1] == "the teacher" and cells[4][-1] == "`student.num_layers=3`"
     assert [row[:3] for row in cells[2:4]] == [["6", "16", "32"], ["6", "8", "16"]]

@@ -3,7 +3,7 @@
 import pytest
 
 from support.settings import MINIMAL, with_values, write
-from tf_distilbert.config.file import load_config, parse_config, with_overrides
+from tf_distilbert.config.file import load_config, parse_config, read_run, with_overrides
 from tf_distilbert.config.finetuning import FinetuneConfig
 from tf_distilbert.config.jobs import DistillConfig
 from tf_distilbert.errors import UserError
@@ -96,3 +96,12 @@ def test_the_package_s_own_files_are_found_from_anywhere(tmp_path, monkeypatch):
     (tmp_path / "configs").mkdir()
     write(tmp_path / "configs/quickstart.yaml", MINIMAL)
     assert load_config(DistillConfig, "configs/quickstart.yaml").output == "run"
+
+
+def test_a_run_of_an_earlier_version_is_read(tmp_path):
+    """It wrote a key that is gone; where that was empty it decided nothing."""
+    path = tmp_path / "config.yaml"
+    path.write_text("task: sst2\nloss: {hidden_weight: 0.0, layer_map: null}\n")
+    assert read_run(path) == {"task": "sst2", "loss": {"hidden_weight": 0.0}}
+    path.write_text("loss: {layer_map: [1, 3]}\n")
+    assert read_run(path) == {"loss": {"layer_map": [1, 3]}}

@@ -8,7 +8,7 @@ import yaml
 from rich.console import Console
 
 from support import tiny
-from tf_distilbert.config.file import parse_config
+from tf_distilbert.config.file import load_config, parse_config
 from tf_distilbert.config.jobs import DistillConfig
 from tf_distilbert.errors import UserError
 from tf_distilbert.finetuning import variants
@@ -66,7 +66,6 @@ OTHERS = {  # of a recipe with all terms but the masked LM
     "triple loss": (5, 1, 1, 0, 0.5, 3),
     "without distillation": (0, 0, 1, 0, 0.5, 3),
     "without cosine": (5, 1, 0, 0, 0.5, 3),
-    "without masked LM": (5, 1, 1, 0, 0.5, 3),
     "masked LM alone": (0, 0, 0, 1, 0, 0),
     "without relations": (5, 1, 1, 0, 0, 3),
     "relations alone": (0, 0, 0, 0, 0.5, 0),
@@ -103,8 +102,8 @@ def test_a_variant_differs_in_what_its_name_says(tmp_path, loss, expected):
 
 def test_no_variant_puts_relations_in_the_place_of_a_cosine_that_is_not_there(tmp_path):
     names = list(variants_of(recipe(tmp_path, cosine_weight=0)))
-    in_its_place = ("relations instead of the cosine", "relations and words")
-    assert names == [name for name in USUAL if name not in in_its_place]
+    of_cosine = ("without cosine", "relations instead of the cosine", "relations and words")
+    assert names == [name for name in USUAL if name not in of_cosine]
 
 
 def test_variants_of_a_cut_vocabulary_read_the_text_themselves(tmp_path, distilled):
@@ -152,8 +151,18 @@ def test_variants_of_a_version_without_the_new_terms_are_taken(tmp_path, distill
     assert list(distilled) == ["with-relations"]
 
 
-def test_a_variant_without_any_loss_is_said_first(tmp_path, distilled):
-    config = recipe(tmp_path, mlm_weight=0.0, cosine_weight=0.0)
-    with pytest.raises(UserError, match="the variant without distillation: all weights"):
-        distil_variants(config, tmp_path / "students", QUIET)
-    assert not distilled and not (tmp_path / "students").exists()
+def test_what_would_learn_nothing_or_the_same_is_left_out(tmp_path):
+    found = variants_of(recipe(tmp_path, mlm_weight=0.0, cosine_weight=0.0))
+    # Distillation is all that there is.
+    gone = {"without distillation", "without cosine", "without masked LM"}
+    gone |= {"relations instead of the cosine", "relations and words"}
+    assert found.keys() == USUAL.keys() - gone
+
+
+@pytest.mark.parametrize("name", ["minilm-6x768", "minilm-6x384", "relations-and-words"])
+def test_the_recipes_that_come_along_have_variants(name):
+    config = load_config(DistillConfig, f"configs/{name}.yaml", ["student.layer_map=auto"])
+    found = variants_of(config)
+    assert found["triple loss"] == config and found["random initialisation"] != config
+    assert found["random initialisation"].student.layer_map is None
+    assert ("without relations" in found) == (name == "relations-and-words")

@@ -34,7 +34,7 @@ _DIVISORS = (
 
 _NOTE = (
     "A narrower student has no hidden states to compare with its teacher's: give "
-    "`loss.cosine_weight=0 loss.relation_weight=1`, too."
+    "`loss.cosine_weight=0 loss.relation_weight=3`, too."
 )
 
 

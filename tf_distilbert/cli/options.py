@@ -30,7 +30,7 @@ def make_parser() -> argparse.ArgumentParser:
     """Make the parser of all verbs."""
     parser = Parser(
         prog=PROGRAM,
-        description="Distil a BERT or RoBERTa into a student of half its depth.",
+        description="Distil a BERT or RoBERTa into a smaller student.",
         epilog="--name VALUE may be written name=VALUE, too.",
     )
     parser.add_argument("--version", action="version", version=__version__)

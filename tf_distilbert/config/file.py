@@ -216,6 +216,24 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return values
 
 
+# Keys that earlier versions wrote into every run. Empty, they decided nothing.
+_GONE = (("loss", "layer_map"),)
+
+
+def read_run(path: Path) -> dict[str, Any]:
+    """Read the ``config.yaml`` of a run, which an earlier version may have written.
+
+    Raises:
+        UserError: as `read_yaml`.
+    """
+    values = read_yaml(path)
+    for section, key in _GONE:
+        keys = values.get(section)
+        if isinstance(keys, dict) and key in keys and keys[key] is None:
+            del keys[key]
+    return values
+
+
 def _parse(text: str, override: str) -> Any:
     try:
         return yaml.load(text, Loader=_Loader)

@@ -28,11 +28,12 @@ class DistillConfig:
     def __post_init__(self) -> None:
         if self.data.vocabulary is not None:
             raise UserError("data.vocabulary is given, but a student has its teacher's; remove it")
-        if self.student.vocabulary is not None and not self.data.text:
-            raise UserError(
-                "student.vocabulary cuts the teacher's, with which data.records were prepared; "
-                "give data.text in their place"
-            )
+        for name, text in (("records", "text"), ("validation_records", "validation")):
+            if self.student.vocabulary is not None and getattr(self.data, name):
+                raise UserError(
+                    f"student.vocabulary cuts the teacher's, with which data.{name} were "
+                    f"prepared; give data.{text} in their place"
+                )
 
 
 @dataclass(frozen=True)

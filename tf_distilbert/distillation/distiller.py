@@ -315,5 +315,5 @@ def _check_pair(
         raise UserError(
             f"teacher and student have hidden sizes {theirs.hidden_size} and {ours.hidden_size}, "
             "which the cosine term cannot compare; set loss.cosine_weight to 0, and "
-            "loss.relation_weight to 1 in its place"
+            "loss.relation_weight to 3 in its place"
         )

@@ -1,7 +1,7 @@
 """The variants of a recipe, one part left out or put in, and the students that they make."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,6 @@ from rich.console import Console
 from tf_distilbert.config.jobs import DistillConfig
 from tf_distilbert.config.models import LossConfig
 from tf_distilbert.console.lines import say
-from tf_distilbert.errors import UserError
 from tf_distilbert.finetuning.students import folder_name
 from tf_distilbert.model_files.folder import load_tokenizer
 from tf_distilbert.runs.directory import RunDirectory
@@ -41,18 +40,24 @@ def variants_of(config: DistillConfig) -> dict[str, DistillConfig]:
         config: of the whole recipe.
 
     Returns:
-        Name to configuration, `WHOLE` first; all with the recipe's own output and data.
-
-    Raises:
-        UserError: a variant has nothing to learn from.
+        Name to configuration, `WHOLE` first; all with the recipe's own output and data. Left out is
+        what would have nothing to learn from, and what is the same as another.
 
     Source: Sanh et al. 2019, table 4.
     """
     losses = _losses(config.loss)
     changes: dict[str, Mapping[str, Mapping[str, Any]]] = {WHOLE: {}}
     changes |= {name: {"loss": loss} for name, loss in losses.items()}
-    changes["random initialisation"] = {"student": {"initialize_from": "random"}}
-    return {name: _changed(config, name, sections) for name, sections in changes.items()}
+    start: dict[str, Any] = {"initialize_from": "random"}
+    if config.student.layer_map == "auto":  # a search of layers to start from
+        start["layer_map"] = None
+    changes["random initialisation"] = {"student": start}
+    found: dict[str, DistillConfig] = {}
+    for name, sections in changes.items():
+        variant = _changed(config, sections)
+        if variant is not None and variant not in found.values():
+            found[name] = variant
+    return found
 
 
 def _losses(loss: LossConfig) -> dict[str, dict[str, Any]]:
@@ -83,12 +88,13 @@ def _losses(loss: LossConfig) -> dict[str, dict[str, Any]]:
 
 
 def _changed(
-    config: DistillConfig, name: str, sections: Mapping[str, Mapping[str, Any]]
-) -> DistillConfig:
-    try:
-        changed = {key: replace(getattr(config, key), **new) for key, new in sections.items()}
-    except UserError as error:
-        raise UserError(f"the variant {name}: {error}") from None
+    config: DistillConfig, sections: Mapping[str, Mapping[str, Any]]
+) -> DistillConfig | None:
+    """Change a configuration; None if nothing is left to learn from."""
+    loss = {**asdict(config.loss), **sections.get("loss", {})}
+    if not any(value for name, value in loss.items() if name.endswith("_weight")):
+        return None
+    changed = {key: replace(getattr(config, key), **new) for key, new in sections.items()}
     return replace(config, **changed)
 
 
@@ -106,7 +112,7 @@ def distil_variants(config: DistillConfig, output: Path, console: Console) -> di
         Name to the folder of the model.
 
     Raises:
-        UserError: as `distill` and `variants_of`; or a variant is there with other settings.
+        UserError: as `distill`; or a variant is there with other settings.
         Interrupted: as `distill`.
     """
     config = replace(config, train=replace(config.train, resume="auto"))

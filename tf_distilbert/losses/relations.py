@@ -127,7 +127,6 @@ def relation_loss(
     @ops.custom_gradient
     def total_and_values(student: Tensor) -> tuple[tuple[Tensor, Tensor], Callable]:
         values, gradient = walk(student, with_gradient=True)
-
         assert gradient is not None
 
         def times_upstream(*upstream: Tensor) -> Tensor:
@@ -194,8 +193,9 @@ def _walk(
     gradient = ops.reshape(gradients[0], (-1, length, head_size))[:num_in_list]
     gradient = ops.reshape(gradient, (-1, num_heads, length, head_size))
     gradient = ops.reshape(ops.swapaxes(gradient, 1, 2), (-1, length, num_heads * head_size))
-    scale = unit / (num_heads * head_size**0.5)
-    return values, gradient * ops.cast(scale, gradient.dtype)
+    # In float16 the factor alone may be too small to have all of its digits.
+    scaled = ops.cast(gradient, "float32") * (unit / (num_heads * head_size**0.5))
+    return values, ops.cast(scaled, gradient.dtype)
 
 
 @kernels.compiled

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tf_distilbert.config.file import parse_config, read_yaml
+from tf_distilbert.config.file import parse_config, read_run
 from tf_distilbert.config.finetuning import FinetuneConfig
 from tf_distilbert.config.jobs import DistillConfig, PretrainConfig
 from tf_distilbert.distillation.layer_search import Trial
@@ -111,7 +111,7 @@ class Run:
 
 
 def _read_config(path: Path) -> DistillConfig | PretrainConfig | FinetuneConfig:
-    values = read_yaml(path)
+    values = read_run(path)
     try:
         if "task" in values:
             return parse_config(FinetuneConfig, values)

@@ -22,6 +22,7 @@ from safetensors.numpy import load_file, save_file
 
 from tf_distilbert.atomic_writes import whole_folder
 from tf_distilbert.errors import UserError
+from tf_distilbert.runs.directory import is_checkpoint
 from tf_distilbert.training.trainer import MaskedMeanTrainer
 
 FORMAT_VERSION = 2
@@ -113,7 +114,7 @@ class Checkpoints:
 
     def saved(self) -> list[Path]:
         """List the complete checkpoints, oldest first."""
-        return sorted(p for p in self.folder.glob("step-*") if p.name[5:].isdigit())
+        return sorted(path for path in self.folder.glob("step-*") if is_checkpoint(path))
 
     def restore(self, warn: Callable[[str], None]) -> Progress:
         """Load the newest checkpoint that is whole.

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Protocol
 
 from tf_distilbert.atomic_writes import write_atomically
 from tf_distilbert.config.checks import in_words
-from tf_distilbert.config.file import dump_config, parse_config, read_yaml
+from tf_distilbert.config.file import dump_config, parse_config, read_run
 from tf_distilbert.config.training import TrainConfig
 from tf_distilbert.errors import UserError, explain_write_errors
 from tf_distilbert.runs.logs import DAMAGE_FILE, read_log
@@ -41,6 +41,11 @@ SEARCH_FILE = "layer_search.json"
 
 SCORES_FILE = "scores.json"
 """What a fine-tuning measured in the end."""
+
+
+def is_checkpoint(path: Path) -> bool:
+    """Whether a path is that of a checkpoint, not of what a kill left of one."""
+    return path.name.removeprefix("step-").isdigit()
 
 
 class JobConfig(Protocol):
@@ -159,8 +164,8 @@ class RunDirectory:
 
     @property
     def has_checkpoint(self) -> bool:
-        """Whether the run goes on from one, or at least tries to."""
-        return any(self.checkpoints.glob("step-*"))
+        """Whether the run goes on from one, or at least tries to; half of one is none."""
+        return any(is_checkpoint(path) for path in self.checkpoints.glob("step-*"))
 
     def write_config(self, config: JobConfig) -> None:
         """Write ``config.yaml``.
@@ -190,7 +195,7 @@ class RunDirectory:
     def _check_same(self, config: JobConfig, may_change: set[str]) -> TrainConfig:
         path = self.path / "config.yaml"
         try:
-            found = parse_config(type(config), read_yaml(path))
+            found = parse_config(type(config), read_run(path))
         except UserError as error:
             raise UserError(f"{path}: {error}".replace(f"{path}: {path}", str(path))) from None
         before, now = _flat(asdict(found)), _flat(asdict(config))

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from contextlib import suppress
 from pathlib import Path
 
 from tf_distilbert.atomic_writes import write_atomically
@@ -156,7 +157,7 @@ def load_or_choose_tokens(
         UserError: the size or the text is at fault.
     """
     path = folder / f"tokens-{_digest(config.text, tokenizer.sha256, size)}.json"
-    if path.exists():
+    with suppress(UserError):  # missing, or broken: it can be made again
         kept = read_json(path).get("kept")
         if isinstance(kept, list) and len(kept) == size:
             return kept

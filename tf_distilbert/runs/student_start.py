@@ -36,7 +36,7 @@ from tf_distilbert.training.strategy import (
 
 # The sample: about a thousand sequences are enough to rank parts by (Minitron), and of long ones
 # fewer.
-_SEQUENCES, _TOKENS, _AT_ONCE = 1024, 2**16, 16
+_SEQUENCES, _TOKENS, _AT_ONCE = 1024, 2**17, 16
 
 _FIGURES = ("agreement", "cosine_loss")
 
