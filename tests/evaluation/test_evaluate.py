@@ -10,9 +10,9 @@ from tf_distilbert.data.masking import TokenMasker
 from tf_distilbert.data.pipeline import evaluation_dataset
 from tf_distilbert.data.prepare import prepare
 from tf_distilbert.distillation.student import build_student
-from tf_distilbert.distillation.trimming import trim_model
+from tf_distilbert.distillation.trimming import trim_model, trimmed_to
 from tf_distilbert.errors import UserError
-from tf_distilbert.evaluation.masked_lm import evaluate, trimmed_to
+from tf_distilbert.evaluation.masked_lm import evaluate
 from tf_distilbert.model_files.folder import load_model, save_model
 from tf_distilbert.tokenization.trimming import least_kept, trimmed_tokenizer
 from tf_distilbert.tokenization.word_piece import WordPieceTokenizer

@@ -72,3 +72,13 @@ def test_a_student_that_does_not_fit_is_refused(folder, tmp_path, sizes, message
         run(folder, "unfit", {"initialize_from": str(tmp_path / "other")})
     assert "\n" not in str(caught.value)
     assert not (folder / "unfit").exists()
+
+
+def test_a_student_of_fewer_tokens_goes_on_under_its_whole_teacher(folder):
+    first = run(folder, "cut", {"vocabulary": 30, "num_layers": 2})
+    second = run(folder, "cut_again", {"initialize_from": str(first)}, learning_rate=1e-30)
+    assert load_model(second).architecture.vocabulary_size == 30
+    last, start = (read_log(path.parent, "validation") for path in (first, second))
+    names = ("mlm_loss", "distillation_loss", "teacher_agreement")
+    for name in names:  # the same student beside the same predictions
+        assert start[0][name] == pytest.approx(last[-1][name], rel=1e-5), name

@@ -11,7 +11,6 @@ Dimensions: N tokens, S sequence, P predicted tokens, D hidden, I intermediate, 
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from tf_distilbert.benchmark.batch import Cases
@@ -78,14 +77,11 @@ def step_flops(
 
     def forward(model: Architecture) -> int:
         hidden = model.hidden_size
-        flops = encoder_flops(model, tokens, sequence_length) + head_flops(model, predictions)
-        if not predictions:
-            lower = (
-                replace(model, num_layers=model.num_layers - 1) if model.num_layers > 1 else None
-            )
-            flops = encoder_flops(lower, tokens, sequence_length) if lower else 0
-            flops += tokens * 6 * hidden**2
-        return flops + relations * tokens * 6 * sequence_length * hidden
+        encoder = encoder_flops(model, tokens, sequence_length)
+        if not predictions:  # of the last layer, queries, keys and values alone
+            encoder += tokens * 6 * hidden**2 - encoder // model.num_layers
+        head = head_flops(model, predictions)
+        return encoder + head + relations * tokens * 6 * sequence_length * hidden
 
     return forward(teacher) + BACKWARD * forward(student)
 

@@ -15,12 +15,14 @@ import numpy as np
 
 from tf_distilbert.errors import UserError
 from tf_distilbert.model_files.hf_weights import named_variables
+from tf_distilbert.model_files.keras_nlp_models import KerasNlpMaskedLanguageModel
 from tf_distilbert.model_files.model_config import check_tokenizer
 from tf_distilbert.models.encoder_model import EncoderModel
 from tf_distilbert.tokenization.tokenizer import Tokenizer
 from tf_distilbert.tokenization.trimming import counts_with_parts, least_kept, trimmed_tokenizer
 
 Model = TypeVar("Model", bound=EncoderModel)
+Teacher = TypeVar("Teacher", bound=EncoderModel | KerasNlpMaskedLanguageModel)
 
 # What has a row, or a number, for each token of the vocabulary.
 _OF_THE_VOCABULARY = ("encoder/token_table", "head/output_bias")
@@ -152,3 +154,40 @@ def trim_model(model: Model, kept_ids: Iterable[int]) -> Model:
         value = np.asarray(sources[name].value)
         variable.assign(value[kept] if name in _OF_THE_VOCABULARY else value)
     return trimmed
+
+
+def trimmed_to(teacher: Teacher, tokenizer: Tokenizer | None) -> Teacher:
+    """Cut a teacher's vocabulary to that of a student, which kept a part of its tokens.
+
+    Only then do both read the same text, and choose from the same words.
+
+    Args:
+        teacher: with all its tokens.
+        tokenizer: the student's; None if it has none.
+
+    Returns:
+        The teacher itself if that is its tokenizer, or is not known; otherwise what `trim_model` makes of it.
+
+    Raises:
+        UserError: the student's vocabulary is no part of the teacher's, or its tokenizer another;
+            or the teacher would have to be cut, but is keras-nlp's.
+    """
+    whole = teacher.tokenizer
+    if whole is None or tokenizer is None or whole.sha256 == tokenizer.sha256:
+        return teacher
+    # From the end, for of equal tokens the last one counts.
+    left = iter(reversed(list(enumerate(whole.vocabulary))))
+    kept = [
+        next((i for i, known in left if known == token), -1)
+        for token in reversed(tokenizer.vocabulary)
+    ]
+    try:
+        is_part = trimmed_tokenizer(whole, kept).sha256 == tokenizer.sha256
+    except UserError:  # it has a token of its own, or lacks one that every vocabulary needs
+        is_part = False
+    if not is_part:
+        raise UserError(
+            f"teacher ({len(whole.vocabulary)} tokens) and student ({len(tokenizer.vocabulary)}) "
+            "have different vocabularies or tokenizers; their predictions cannot be compared"
+        )
+    return trim_model(teacher, kept)

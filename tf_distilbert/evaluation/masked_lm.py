@@ -16,13 +16,10 @@ from tf_distilbert.data.pipeline import evaluation_dataset
 from tf_distilbert.data.prepare import prepare
 from tf_distilbert.distillation.distiller import Distiller
 from tf_distilbert.distillation.pretrainer import MaskedLMPretrainer
-from tf_distilbert.distillation.student import Teacher
-from tf_distilbert.distillation.trimming import trim_model
+from tf_distilbert.distillation.trimming import trimmed_to
 from tf_distilbert.errors import UserError
 from tf_distilbert.model_files.keras_nlp_models import as_model
 from tf_distilbert.models.masked_language_model import MaskedLanguageModel
-from tf_distilbert.tokenization.tokenizer import Tokenizer
-from tf_distilbert.tokenization.trimming import trimmed_tokenizer
 from tf_distilbert.training.trainer import MaskedMeanTrainer
 
 
@@ -102,43 +99,6 @@ def evaluate(
         if num_cut:
             counts["teacher_tokens_cut"] = num_cut
         return measure(model, teacher, batches, console) | counts
-
-
-def trimmed_to(teacher: Teacher, tokenizer: Tokenizer) -> Teacher:
-    """Cut a teacher's vocabulary to that of a student, which kept a part of its tokens.
-
-    Only then do both read the same text, and choose from the same words.
-
-    Args:
-        teacher: with all its tokens.
-        tokenizer: the student's.
-
-    Returns:
-        The teacher itself if that is its tokenizer; otherwise what `trim_model` makes of it.
-
-    Raises:
-        UserError: the student's vocabulary is no part of the teacher's, or its tokenizer another;
-            or the teacher would have to be cut, but is keras-nlp's.
-    """
-    whole = teacher.tokenizer
-    if whole is None or whole.sha256 == tokenizer.sha256:
-        return teacher
-    # From the end, for of equal tokens the last one counts.
-    left = iter(reversed(list(enumerate(whole.vocabulary))))
-    kept = [
-        next((i for i, known in left if known == token), -1)
-        for token in reversed(tokenizer.vocabulary)
-    ]
-    try:
-        is_part = trimmed_tokenizer(whole, kept).sha256 == tokenizer.sha256
-    except UserError:  # it has a token of its own, or lacks one that every vocabulary needs
-        is_part = False
-    if not is_part:
-        raise UserError(
-            f"teacher ({len(whole.vocabulary)} tokens) and student ({len(tokenizer.vocabulary)}) "
-            "have different vocabularies or tokenizers; their predictions cannot be compared"
-        )
-    return trim_model(teacher, kept)
 
 
 def measure(

@@ -14,6 +14,7 @@ from tf_distilbert.backend import step
 from tf_distilbert.config.finetuning import FinetuneConfig
 from tf_distilbert.console.lines import say
 from tf_distilbert.console.time_left import TimeLeft
+from tf_distilbert.distillation.trimming import trimmed_to
 from tf_distilbert.errors import UserError
 from tf_distilbert.finetuning.batches import task_batches
 from tf_distilbert.finetuning.encoding import EncodedSplit, encode_split
@@ -60,8 +61,10 @@ def finetune(
         with TimeLeft(job.console, f"reading {task.name}"):
             examples = _read(config, task, partial(say, job.console))
         with job.strategy.scope():
-            teacher = load_teacher(config.teacher, task.kind) if config.teacher else None
             model = start_model(config.model, task.kind, task.labels, config.head_dropout)
+            teacher = load_teacher(config.teacher, task.kind) if config.teacher else None
+            if teacher is not None:  # the student may have kept a part of its tokens
+                teacher = trimmed_to(teacher, model.tokenizer)
             trainer = TaskTrainer(model, teacher, **job.trainer_arguments, **asdict(config.loss))
         with TimeLeft(job.console, f"tokenizing {task.name}"):
             splits = job.load(lambda _: _encode(config, task, examples, model, teacher))

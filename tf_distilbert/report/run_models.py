@@ -10,8 +10,8 @@ from tf_distilbert.config.finetuning import FinetuneConfig
 from tf_distilbert.data.masking import TokenMasker
 from tf_distilbert.data.pipeline import evaluation_dataset
 from tf_distilbert.data.records import Records
+from tf_distilbert.distillation.trimming import trimmed_to
 from tf_distilbert.errors import UserError
-from tf_distilbert.evaluation.masked_lm import trimmed_to
 from tf_distilbert.model_files.folder import load_model, load_task_model
 from tf_distilbert.report.run import Run
 from tf_distilbert.runs.records import find_records

@@ -19,6 +19,7 @@ from tf_distilbert.data.records import Records
 from tf_distilbert.distillation.distiller import Distiller
 from tf_distilbert.distillation.pretrainer import MaskedLMPretrainer
 from tf_distilbert.distillation.student import make_student
+from tf_distilbert.distillation.trimming import trimmed_to
 from tf_distilbert.errors import UserError
 from tf_distilbert.model_files.encoders import load_to_pretrain
 from tf_distilbert.model_files.folder import load_model
@@ -58,6 +59,8 @@ def distill(config: DistillConfig, console: Console | None = None) -> Path:
             shape, objective = asdict(config.student), asdict(config.loss) | job.trainer_arguments
             vocabulary = shape.pop("vocabulary")
             student, start = make_student(teacher, **shape)
+            if start is None:  # it may have kept a part of the teacher's tokens
+                teacher = trimmed_to(teacher, student.tokenizer)
             _check_rows(student, config.data, "student.initialize_from: ")
             distiller = Distiller(teacher, student, **objective)
             if vocabulary:  # all that does not fit is refused by now, before the text is read

@@ -50,7 +50,6 @@ def counts_with_parts(tokenizer: Tokenizer, counts: np.ndarray) -> np.ndarray:
     Returns:
         int64 [V]. Of byte-level BPE no part of a token counts less than the token: if ``the``
         occurs 5 times, so does ``th``. Of WordPiece, whose tokens have no parts, the counts.
-
     """
     found = np.array(counts, np.int64)
     parts = _parts(tokenizer, range(len(found)))
