@@ -166,7 +166,8 @@ def trimmed_to(teacher: Teacher, tokenizer: Tokenizer | None) -> Teacher:
         tokenizer: the student's; None if it has none.
 
     Returns:
-        The teacher itself if that is its tokenizer, or is not known; otherwise what `trim_model` makes of it.
+        The teacher itself if that is its tokenizer, or is not known; otherwise what `trim_model`
+        makes of it.
 
     Raises:
         UserError: the student's vocabulary is no part of the teacher's, or its tokenizer another;
