@@ -15,6 +15,7 @@ from support.task_files import row, write
 from tf_distilbert.cli.main import main
 from tf_distilbert.config.file import parse_config
 from tf_distilbert.config.finetuning import FinetuneConfig
+from tf_distilbert.distillation.trimming import trim_model
 from tf_distilbert.errors import UserError
 from tf_distilbert.finetuning.encoding import encode_split
 from tf_distilbert.finetuning.evaluation import evaluate_task
@@ -143,6 +144,22 @@ def test_a_teacher_teaches_its_task(folder, scores):
         loss={"task_weight": 0.0, "distillation_weight": 1.0},
     )
     assert finetune(config)["validation"]["accuracy"] > 0.9
+
+
+def test_a_whole_teacher_teaches_a_student_of_fewer_tokens(folder, scores):
+    whole = load_task_model(folder / "bert")
+    kept = [i for i, token in enumerate(whole.tokenizer.vocabulary) if token != "##ing"]
+    save_model(trim_model(whole, kept), folder / "cut")
+    config = configure(
+        folder,
+        "taught_cut",
+        model=str(folder / "cut"),
+        teacher=str(folder / "run" / "model"),
+        loss={"task_weight": 0.0, "distillation_weight": 1.0},
+    )
+    assert finetune(config)["validation"]["accuracy"] > 0.9
+    model = load_task_model(folder / "taught_cut" / "model")
+    assert model.architecture.vocabulary_size == whole.architecture.vocabulary_size - 1
 
 
 @pytest.mark.slow

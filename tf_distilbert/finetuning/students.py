@@ -86,9 +86,9 @@ def _name_and_folder(word: str) -> tuple[str, str]:
 
 def _own_names(folders: Sequence[str], taken: Collection[str]) -> list[str]:
     parts = [_parts(folder) for folder in folders]
-    for one in parts:
+    for one, folder in zip(parts, folders, strict=True):
         if parts.count(one) > 1:
-            raise UserError(f"the student {'/'.join(one)} is given twice; leave one out")
+            raise UserError(f"the student {folder} is given twice; leave one out")
 
     def name(own: tuple[str, ...]) -> str:
         for length in range(1, len(own) + 1):
