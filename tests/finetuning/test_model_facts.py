@@ -47,3 +47,15 @@ def test_held_out_figures_are_those_of_the_models_own_run(folder):
     validation = {"step": 3, "mlm_accuracy": 0.5, "loss": 2.0, "cosine_loss": 0.1}
     write_provenance(folder, "distill", {"data": "text.txt"}, validation)
     assert model_facts.held_out_metrics(str(folder)) == {"mlm_accuracy": 0.5, "cosine_loss": 0.1}
+
+
+def test_held_out_figures_of_another_vocabulary_are_left_out(monkeypatch):
+    """They are of other tokens, and stand in no column with those of the teacher's."""
+    sizes = {"teacher": 47, "half": 47, "cut": 30}
+    measured = {name: {"vocabulary": size} for name, size in sizes.items()}
+    monkeypatch.setattr(retention, "measure_models", lambda models: measured)
+    monkeypatch.setattr(retention, "measure_costs", lambda *_: {name: {} for name in sizes})
+    monkeypatch.setattr(retention, "held_out_metrics", lambda path: {"mlm_loss": 1.0})
+    plan = SimpleNamespace(models={name: name for name in sizes}, exports=(), first_task=None)
+    found = {name: facts["held_out"] for name, facts in retention._facts(plan).items()}
+    assert found == {"teacher": {"mlm_loss": 1.0}, "half": {"mlm_loss": 1.0}, "cut": {}}

@@ -31,13 +31,17 @@ def measure_models(models: Mapping[str, str], rounds: int = 15) -> dict[str, dic
         rounds: how often each is timed.
 
     Returns:
-        Name to ``parameters`` (of the encoder, without a head) and ``milliseconds``: the median
-        time of one text of `LENGTH` tokens.
+        Name to ``parameters`` (of the encoder, without a head), ``vocabulary`` (its tokens) and
+        ``milliseconds``: the median time of one text of `LENGTH` tokens.
     """
     encoders = {name: load_task_model(folder, "encoder") for name, folder in models.items()}
     times = time_in_turns({name: _run_of(model) for name, model in encoders.items()}, rounds)
     return {
-        name: {"parameters": encoder.count_params(), "milliseconds": times[name]}
+        name: {
+            "parameters": encoder.count_params(),
+            "vocabulary": encoder.architecture.vocabulary_size,
+            "milliseconds": times[name],
+        }
         for name, encoder in encoders.items()
     }
 

@@ -114,7 +114,9 @@ def _facts(plan: RetentionPlan) -> dict[str, dict[str, Any]]:
     facts: dict[str, dict[str, Any]] = {}
     for row, model in table_rows(plan.models, plan.exports).items():
         if row == model:
-            held_out = held_out_metrics(plan.models[model])
+            # Of another vocabulary other tokens were predicted: such figures do not compare.
+            compares = encoders[model]["vocabulary"] == encoders[TEACHER]["vocabulary"]
+            held_out = held_out_metrics(plan.models[model]) if compares else {}
             facts[row] = {**encoders[model], **costs[row], "held_out": held_out}
         else:
             facts[row] = {"parameters": encoders[model]["parameters"], **costs[row]}
