@@ -7,7 +7,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from support import tiny
-from tf_distilbert.finetuning import model_facts
+from tf_distilbert.finetuning import model_facts, retention
 from tf_distilbert.model_files.folder import save_model
 from tf_distilbert.model_files.provenance import write_provenance
 
