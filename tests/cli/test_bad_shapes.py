@@ -101,7 +101,7 @@ LOSSES = {
     "cosine": (
         ["student.hidden_size=16"],
         r"hidden sizes 24 and 16, which the cosine term cannot compare; set loss\.cosine_weight to "
-        r"0, and loss\.relation_weight to 1 in its place$",
+        r"0, and loss\.relation_weight to 3 in its place$",
     ),
     "relation heads of the teacher": (
         [*NO_COSINE, "loss.relation_heads=5"],
