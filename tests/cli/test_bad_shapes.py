@@ -152,8 +152,17 @@ LOSSES = {
         r"^loss\.hidden_layers is \[1, 0\]; it takes",
     ),
     "no states": (
-        ["loss.hidden_layers=[]"],
+        ["loss.hidden_weight=1", "loss.hidden_layers=[]"],
         r"^loss\.hidden_layers is \[\]; it must be pairs of lay",
+    ),
+    "states that nothing compares": (
+        ["loss.hidden_layers=[[1,0]]"],
+        r"^loss\.hidden_layers is given, but loss\.hidden_weight is 0; give the term a weight, or "
+        r"loss\.hidden_layers=null$",
+    ),
+    "heads that nothing compares": (
+        ["loss.relation_heads=4"],
+        r"^loss\.relation_heads is given, but loss\.relation_weight is 0; give ",
     ),
     "negative relations": (
         ["loss.relation_weight=-1"],

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from tf_distilbert.config.models import check_hidden_layers
+from tf_distilbert.config.models import check_terms
 from tf_distilbert.config.training import TrainConfig
 from tf_distilbert.errors import UserError
 
@@ -47,7 +47,7 @@ class TaskLossConfig:
     hidden_layers: list[list[int]] | None = None
 
     def __post_init__(self) -> None:
-        check_hidden_layers(self.hidden_layers)
+        check_terms(self)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """The settings of what learns, and of what it is taught by."""
 
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from tf_distilbert.config.checks import check, check_choice
 from tf_distilbert.errors import UserError
@@ -84,10 +85,30 @@ class ModelConfig:
             raise UserError(f"model.{error}") from None
 
 
-def check_hidden_layers(pairs: list[list[int]] | None) -> None:
-    """Refuse ``loss.hidden_layers`` unless it is pairs; which layers there are, models know."""
+TERM_SETTINGS = {
+    "relation_weight": ("relation_heads", "relation_layers"),
+    "hidden_weight": ("hidden_layers",),
+}
+"""By the weight of a term the settings that say nothing without it, and are null by default."""
+
+
+def check_terms(loss: Any) -> None:
+    """Refuse settings of a term that is left out, and hidden layers that are no pairs.
+
+    Args:
+        loss: the settings ``loss`` of a run; whether the models have such layers, they know.
+    """
+    pairs = loss.hidden_layers
     are_pairs = pairs is None or (len(pairs) > 0 and all(len(pair) == 2 for pair in pairs))
     check(are_pairs, "loss.hidden_layers", pairs, "pairs of layers, [[teacher, student], ...]")
+    for weight, names in TERM_SETTINGS.items():
+        for name in names:
+            value = getattr(loss, name, None)
+            if value is not None and not getattr(loss, weight):
+                raise UserError(
+                    f"loss.{name} is given, but loss.{weight} is 0; give the term a weight, or "
+                    f"loss.{name}=null"
+                )
 
 
 @dataclass(frozen=True)
@@ -133,6 +154,6 @@ class LossConfig:
         check(heads is None or heads > 0, "loss.relation_heads", heads, "above 0, or null")
         is_pair = layers is None or len(layers) == 2
         check(is_pair, "loss.relation_layers", layers, "two layers, [teacher, student]")
-        check_hidden_layers(self.hidden_layers)
+        check_terms(self)
         if not any(weights.values()):
             raise UserError("all weights under loss are 0; there is nothing to learn")

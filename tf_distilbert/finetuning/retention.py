@@ -21,7 +21,7 @@ from tf_distilbert.finetuning.retention_picture import check_matplotlib, draw_re
 from tf_distilbert.finetuning.retention_plan import RetentionPlan
 from tf_distilbert.finetuning.retention_table import as_markdown, summarise
 from tf_distilbert.finetuning.students import TEACHER, check_names
-from tf_distilbert.finetuning.variants import WHOLE, distil_variants, variants_of
+from tf_distilbert.finetuning.variants import distil_variants, variants_of, whole_variant
 
 
 def retention(
@@ -92,7 +92,7 @@ def retention(
     say(console, "measuring size and speed")
     summary = summarise(scores, _facts(plan), plan.baselines())
     write_atomically(output / "retention.json", (json.dumps(summary, indent=2) + "\n").encode())
-    text = as_markdown(summary, differences_to=WHOLE if ablation else None)
+    text = as_markdown(summary, differences_to=whole_variant(models) if ablation else None)
     write_atomically(output / "retention.md", text.encode())
     draw_retention(summary, output / "retention.png")
     return summary

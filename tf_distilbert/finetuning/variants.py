@@ -1,6 +1,6 @@
 """The variants of a recipe, one part left out or put in, and the students that they make."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 
 from tf_distilbert.config.jobs import DistillConfig
-from tf_distilbert.config.models import LossConfig
+from tf_distilbert.config.models import TERM_SETTINGS, LossConfig
 from tf_distilbert.console.lines import say
 from tf_distilbert.finetuning.students import folder_name
 from tf_distilbert.model_files.folder import load_tokenizer
@@ -16,9 +16,8 @@ from tf_distilbert.runs.directory import RunDirectory
 from tf_distilbert.runs.records import load_records
 from tf_distilbert.runs.train import distill
 
-WHOLE = "triple loss"
-"""The variant that nothing is left out of."""
-
+_TRIPLE_LOSS, _WHOLE_RECIPE = "triple loss", "whole recipe"
+_TERMS_OF_THE_PAPER = {"distillation_weight", "mlm_weight", "cosine_weight"}
 _RELATION_WEIGHT = 3.0  # as in the recipes that have them
 # Of the teacher's logits; of anything.
 _NO_LOGITS = {"distillation_weight": 0.0, "mse_weight": 0.0}
@@ -26,6 +25,19 @@ _NOTHING = {
     **_NO_LOGITS,
     **{"mlm_weight": 0.0, "cosine_weight": 0.0, "relation_weight": 0.0, "hidden_weight": 0.0},
 }
+
+
+def whole_variant(names: Iterable[str]) -> str | None:
+    """Find the variant that nothing is left out of, to which the others are compared.
+
+    Args:
+        names: of `variants_of`, among others.
+
+    Returns:
+        Its name: ``triple loss`` if the recipe has the paper's three terms and no other, else
+        ``whole recipe``. None if there is none.
+    """
+    return next((name for name in names if name in (_TRIPLE_LOSS, _WHOLE_RECIPE)), None)
 
 
 def variants_of(config: DistillConfig) -> dict[str, DistillConfig]:
@@ -40,13 +52,15 @@ def variants_of(config: DistillConfig) -> dict[str, DistillConfig]:
         config: of the whole recipe.
 
     Returns:
-        Name to configuration, `WHOLE` first; all with the recipe's own output and data. Left out is
-        what would have nothing to learn from, and what is the same as another.
+        Name to configuration, the whole recipe first, see `whole_variant`; all with the recipe's
+        own output and data. Left out is what would have nothing to learn from, and what is the
+        same as another.
 
     Source: Sanh et al. 2019, table 4.
     """
     losses = _losses(config.loss)
-    changes: dict[str, Mapping[str, Mapping[str, Any]]] = {WHOLE: {}}
+    whole = _TRIPLE_LOSS if _weighted(config.loss) == _TERMS_OF_THE_PAPER else _WHOLE_RECIPE
+    changes: dict[str, Mapping[str, Mapping[str, Any]]] = {whole: {}}
     changes |= {name: {"loss": loss} for name, loss in losses.items()}
     start: dict[str, Any] = {"initialize_from": "random"}
     if config.student.layer_map == "auto":  # a search of layers to start from
@@ -58,6 +72,11 @@ def variants_of(config: DistillConfig) -> dict[str, DistillConfig]:
         if variant is not None and variant not in found.values():
             found[name] = variant
     return found
+
+
+def _weighted(loss: LossConfig) -> set[str]:
+    """Name the weights that are not 0."""
+    return {name for name, value in asdict(loss).items() if name.endswith("_weight") and value}
 
 
 def _losses(loss: LossConfig) -> dict[str, dict[str, Any]]:
@@ -94,8 +113,10 @@ def _changed(
     loss = {**asdict(config.loss), **sections.get("loss", {})}
     if not any(value for name, value in loss.items() if name.endswith("_weight")):
         return None
-    changed = {key: replace(getattr(config, key), **new) for key, new in sections.items()}
-    return replace(config, **changed)
+    for weight, names in TERM_SETTINGS.items():
+        loss |= dict.fromkeys(names if not loss[weight] else ())
+    student = replace(config.student, **sections.get("student", {}))
+    return replace(config, loss=LossConfig(**loss), student=student)
 
 
 def distil_variants(config: DistillConfig, output: Path, console: Console) -> dict[str, Path]:

@@ -16,12 +16,12 @@ from tf_distilbert.finetuning.retention_table import (
     share_table,
     spread_caption,
 )
+from tf_distilbert.finetuning.variants import whole_variant
 from tf_distilbert.json_file import read_json
 from tf_distilbert.report.picture import as_inline_svg, style
 from tf_distilbert.report.table import Table
 
 FILE = "retention.json"
-_WHOLE = "triple loss"  # as `finetuning.variants` names it
 
 
 @dataclass(frozen=True)
@@ -78,9 +78,10 @@ def _tables(summary: dict[str, Any]) -> list[Table]:
         _table(spread_caption(summary), score_table(summary)),
         _table(f"Share of the score of {summary['teacher']}", share_table(summary)),
     ]
-    if _WHOLE in summary["models"]:
-        caption = f"Ablation: difference of the score to {_WHOLE}"
-        tables.append(_table(caption, difference_table(summary, _WHOLE)))
+    whole = whole_variant(summary["models"])
+    if whole:
+        caption = f"Ablation: difference of the score to {whole}"
+        tables.append(_table(caption, difference_table(summary, whole)))
     return tables
 
 
