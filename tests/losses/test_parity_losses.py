@@ -72,7 +72,8 @@ def our_step(pair, weights, batch, temperature, positions, micro_batches):
 def their_step(pair, weights, batch, temperature, positions):
     """The same from PyTorch: the value of each term, of the sum, and the gradients."""
     student, teacher = pair.theirs["student"], pair.theirs["teacher"]
-    sums, counts = parity.term_sums(student, teacher, batch, temperature, positions == "masked")
+    arguments = batch, temperature, positions == "masked"
+    sums, counts = parity.term_sums(student, teacher, *arguments, inner_terms=True)
     values = {name: sums[name] / counts[name] for name in weights}
     values["loss"] = sum(weight * values[name] for name, weight in weights.items())
     student.zero_grad()

@@ -150,8 +150,11 @@ def part(batch, rows):
 # The reference's losses.
 
 
-def term_sums(student, teacher, batch, temperature, restrict_to_mask=False):
-    """Each term summed over its tokens, and how many tokens these are: two dictionaries."""
+def term_sums(student, teacher, batch, temperature, restrict_to_mask=False, inner_terms=False):
+    """Each term summed over its tokens, and how many tokens these are: two dictionaries.
+
+    The terms of inner layers are those of a student of two layers and a teacher of three.
+    """
     arguments, labels = to_torch(batch[0]), to_labels(batch)
     student_output = student(**arguments, output_hidden_states=True)
     with torch.no_grad():
@@ -172,10 +175,12 @@ def term_sums(student, teacher, batch, temperature, restrict_to_mask=False):
         "mse_loss": F.mse_loss(ours, theirs, reduction="sum"),
     }
     counts = {name: len(ours) for name in sums} | {"mlm_loss": int(predicted.sum())}
-    states = [output.hidden_states for output in (student_output, teacher_output)]
-    sums["hidden_loss"] = hidden_sum(*states, real)
-    sums["relation_loss"] = relation_sum(student, teacher, *states, real)
-    counts |= dict.fromkeys(("cosine_loss", "relation_loss", "hidden_loss"), int(real.sum()))
+    counts["cosine_loss"] = int(real.sum())
+    if inner_terms:
+        states = [output.hidden_states for output in (student_output, teacher_output)]
+        sums["hidden_loss"] = hidden_sum(*states, real)
+        sums["relation_loss"] = relation_sum(student, teacher, *states, real)
+        counts |= dict.fromkeys(("relation_loss", "hidden_loss"), int(real.sum()))
     return sums, counts
 
 
