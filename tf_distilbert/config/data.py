@@ -8,7 +8,7 @@ from tf_distilbert.errors import UserError
 
 @dataclass(frozen=True)
 class MaskingConfig:
-    """Which tokens are predicted; see `TokenMasker`."""
+    """Which tokens are predicted; see `TokenMasker`. Where no term of the loss predicts, none is."""
 
     rate: float = 0.15
     mask_share: float = 0.8

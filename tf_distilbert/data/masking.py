@@ -36,7 +36,8 @@ class TokenMasker:
         mask_id: id of [MASK].
         sequence_length: S.
         rate: share of a sequence's tokens to predict. With fractions, k is rounded up or down at
-            random so that the rate is met in the mean.
+            random so that the rate is met in the mean. 0 leaves all as it is, with one slot, not in
+            use.
         mask_share, random_share: of the chosen tokens these shares become [MASK], or a token drawn
             uniformly from the whole vocabulary; the rest stays as it is.
         token_counts: int [V], how often each token occurs; needed for smoothing.
@@ -72,8 +73,8 @@ class TokenMasker:
         word_start: str | None = None,
         seed: int = 0,
     ) -> None:
-        if not 0 < rate < 1:
-            raise UserError(f"rate is {rate}; it must be a share between 0 and 1")
+        if not 0 <= rate < 1:
+            raise UserError(f"rate is {rate}; it must be a share from 0 to below 1")
         if min(mask_share, random_share) < 0 or mask_share + random_share > 1 + 1e-9:
             raise UserError(
                 f"mask_share {mask_share} and random_share {random_share} must add up to 1 at most"
@@ -81,7 +82,7 @@ class TokenMasker:
         if smoothing and token_counts is None:
             raise UserError("smoothing needs token_counts; TokenMasker.for_records gives them")
         self.vocabulary_size = len(vocabulary)
-        self.num_slots = math.ceil(rate * sequence_length)
+        self.num_slots = max(1, math.ceil(rate * sequence_length))
         self.rate, self.mask_share, self.random_share = rate, mask_share, random_share
         self.whole_word = whole_word
         self.mask_id = mask_id
@@ -167,7 +168,7 @@ class TokenMasker:
         length = tf.reduce_sum(tf.cast(padding_mask, tf.float32), axis=1)
         uniform = to_uniform(mix(row_keys ^ as_uint64(GAMMA)))
         number = tf.cast(tf.floor(self.rate * length + uniform), tf.int32)
-        return tf.clip_by_value(number, 1, self.num_slots)
+        return tf.clip_by_value(number, 1 if self.rate else 0, self.num_slots)
 
     def _first_words(
         self, token_ids: tf.Tensor, times: tf.Tensor, wanted: tf.Tensor

@@ -61,9 +61,12 @@ class PackedRecords:
         return self.records.gather(sequences), sequences, row_of
 
     def num_slots(self, rate: float) -> int:
-        """The most predictions of a row if of each sequence at most ⌈rate · length⌉ are chosen."""
+        """The most predictions of a row if of each sequence at most ⌈rate · length⌉ are chosen.
+
+        It is 1 at least: a batch has slots, if none of them is in use.
+        """
         lengths = np.append(self.records.lengths(np.arange(len(self.records))), 0)  # -1: nothing
-        return int(np.ceil(rate * lengths[self.rows]).sum(axis=1).max())
+        return max(1, int(np.ceil(rate * lengths[self.rows]).sum(axis=1).max()))
 
 
 def pack_rows(lengths: np.ndarray, row_length: int) -> np.ndarray:

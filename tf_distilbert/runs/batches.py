@@ -23,6 +23,8 @@ from tf_distilbert.data.shard_files import DamagedSequences
 from tf_distilbert.training.strategy import num_replicas
 from tf_distilbert.training.trainer import MaskedMeanTrainer
 
+_AS_IT_IS = {"rate": 0.0}  # text in which no word is hidden
+
 Validate = Callable[[list[keras.callbacks.Callback]], dict[str, float]]
 
 
@@ -70,7 +72,8 @@ def masked_lm_batches(
         config: of the run.
     """
     train, strategy = config.train, trainer.strategy
-    masker = TokenMasker.for_records(records, seed=train.seed, **asdict(config.data.masking))
+    masking = asdict(config.data.masking) | ({} if _predicts(trainer) else _AS_IT_IS)
+    masker = TokenMasker.for_records(records, seed=train.seed, **masking)
     damaged = [records.damaged, *([held_out.damaged] if held_out else [])]
     rows = PackedRecords(records) if config.data.packing else records
     steps_of = partial(resolve_steps, num_sequences=rows.num_sequences, num_tokens=rows.num_tokens)
@@ -102,10 +105,17 @@ def masked_lm_batches(
     )
 
 
+def _predicts(trainer: MaskedMeanTrainer) -> bool:
+    """Whether any metric is a mean over predictions: else no word is to be hidden."""
+    return "predictions" in trainer.token_counts.values()
+
+
 def _validation(trainer: MaskedMeanTrainer, held_out: Records, config: TrainConfig) -> Validate:
     batch_size = config.validation_batch_size * num_replicas(trainer.strategy)
     # Masked as an evaluation masks, whatever training does: metrics of all runs compare.
-    make = partial(evaluation_dataset, held_out, TokenMasker.for_records(held_out), batch_size)
+    masking = {} if _predicts(trainer) else _AS_IT_IS
+    masker = TokenMasker.for_records(held_out, **masking)
+    make = partial(evaluation_dataset, held_out, masker, batch_size)
     batches = distributed_dataset(trainer.strategy, lambda n, parts: make(num_parts=n, parts=parts))
     steps = -(-len(held_out) // batch_size)
     return lambda callbacks: trainer.evaluate(
