@@ -12,7 +12,7 @@ TESTS = ["pytest>=8", "pytest-xdist>=3.6", "ruff>=0.9", "hypothesis>=6.100"]
 # What metrics are checked against.
 TESTS += ["scikit-learn>=1.5", "scipy>=1.13"]
 # What other projects compute, to compare with; torch is needed by nothing else.
-PARITY = ["torch>=2.6", "transformers>=5.0"]
+PARITY = ["torch>=2.6", "transformers>=5.0", "sentence-transformers>=5.0"]
 # What is timed beside this project.
 BENCHMARK = [*PARITY, "onnx>=1.16", "onnxruntime>=1.18"]
 # Formats of other runtimes, and what runs them.

@@ -23,6 +23,7 @@ _HOME = {
     "Predictor": "exports.prediction",
     "QuestionAnswerer": "models.task_models",
     "Records": "data.records",
+    "SentenceEncoder": "models.sentence_encoder",
     "SequenceClassifier": "models.task_models",
     "TaskTrainer": "finetuning.trainer",
     "TokenClassifier": "models.task_models",
@@ -32,6 +33,7 @@ _HOME = {
     "build_student": "distillation.student",
     "distill": "runs.train",
     "distributed_dataset": "data.pipeline",
+    "embed": "serving.embedding",
     "evaluate": "evaluation.masked_lm",
     "evaluate_task": "finetuning.evaluation",
     "evaluation_dataset": "data.pipeline",
@@ -91,12 +93,14 @@ if TYPE_CHECKING:
     from tf_distilbert.models.masked_language_model import (
         MaskedLanguageModel as MaskedLanguageModel,
     )
+    from tf_distilbert.models.sentence_encoder import SentenceEncoder as SentenceEncoder
     from tf_distilbert.models.task_models import QuestionAnswerer as QuestionAnswerer
     from tf_distilbert.models.task_models import SequenceClassifier as SequenceClassifier
     from tf_distilbert.models.task_models import TokenClassifier as TokenClassifier
     from tf_distilbert.report.reporter import write_report as write_report
     from tf_distilbert.runs.train import distill as distill
     from tf_distilbert.runs.train import pretrain as pretrain
+    from tf_distilbert.serving.embedding import embed as embed
     from tf_distilbert.tokenization.word_piece import WordPieceTokenizer as WordPieceTokenizer
     from tf_distilbert.training.optimizer import AdamW as AdamW
     from tf_distilbert.training.optimizer import WarmupThenDecay as WarmupThenDecay

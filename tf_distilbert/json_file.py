@@ -1,4 +1,4 @@
-"""Reading a file that must hold one JSON object."""
+"""Reading a file that must hold one JSON object, or a list."""
 
 import json
 from pathlib import Path
@@ -13,14 +13,30 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises:
         UserError: the file is missing, cannot be read or holds anything else; names it.
     """
+    content = _read(path)
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: holds no JSON object; copy it again")
+    return content
+
+
+def read_json_list(path: Path) -> list[Any]:
+    """Read a JSON list.
+
+    Raises:
+        UserError: as `read_json`.
+    """
+    content = _read(path)
+    if not isinstance(content, list):
+        raise UserError(f"{path}: holds no JSON list; copy it again")
+    return content
+
+
+def _read(path: Path) -> Any:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path}: missing; give a whole model folder") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise UserError(f"{path}: is not JSON ({error}); copy it again") from None
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: holds no JSON object; copy it again")
-    return content

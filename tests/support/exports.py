@@ -9,7 +9,7 @@ from tf_distilbert.model_files.folder import save_model
 
 TASKS = (
     *("masked_lm", "sequence_classification", "token_classification"),
-    *("question_answering", "encoder"),
+    *("question_answering", "encoder", "embedding"),
 )
 PACKAGES = {
     "saved_model": (),

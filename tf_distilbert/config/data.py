@@ -8,7 +8,7 @@ from tf_distilbert.errors import UserError
 
 @dataclass(frozen=True)
 class MaskingConfig:
-    """Which tokens are predicted; see `TokenMasker`. Where no term of the loss predicts, none is."""
+    """Which tokens are predicted; see `TokenMasker`. Where no term predicts, none is hidden."""
 
     rate: float = 0.15
     mask_share: float = 0.8

@@ -31,6 +31,7 @@ _ANSWERS = {
     "token_classification": "labels of tokens",
     "question_answering": "places of answers",
     "encoder": "vectors",
+    "embedding": "vectors",
 }
 _LABELS = {
     "single_label": "labels",
@@ -47,7 +48,8 @@ class Agreement:
         share: of the answers that are the same: the likeliest label of a text (or its set of
             labels) or of a token, the likeliest word at a mask, the likeliest start and end of an
             answer. Of a regression, the pairs of texts that both put in the same order. Of an
-            encoder, the mean cosine of the file's vectors with the model's, one a token.
+            encoder, the mean cosine of the file's vectors with the model's, one a token; of a
+            sentence encoder, one a text.
         count: how many answers were compared.
         answers: what they are.
         distinct: how many different ones the model gave, as far as they are labels or words; with 1
@@ -77,7 +79,9 @@ def measure_agreement(
         found: the file's, of the same shape.
         counted: which answers count; see `CheckRows`.
     """
-    if served.task == "sequence_classification":
+    if served.task == "embedding":
+        same, answers = _cosine(expected, found), _ANSWERS[served.task]
+    elif served.task == "sequence_classification":
         same, answers = _SAME[served.problem](expected, found), _LABELS[served.problem]
     elif served.task == "question_answering":
         with_text = counted.any(axis=1)

@@ -56,6 +56,7 @@ def read_description(folder: Path) -> tuple[ServedModel, dict[str, Any]]:
             segments=facts["segments"],
             labels=tuple(facts["labels"]),
             problem=facts["problem"],
+            prompt=facts.get("prompt", ""),  # which older exports have not
         )
     except (KeyError, TypeError) as error:
         raise UserError(f"{folder / FILE}: lacks {error}; export the model again") from None

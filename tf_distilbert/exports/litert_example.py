@@ -29,7 +29,7 @@ def main(*texts: str) -> None:
     length = metadata["max_length"]
     tokenizer.enable_truncation(length)
     tokenizer.enable_padding(length=length)
-    encoding = tokenizer.encode(*texts)
+    encoding = tokenizer.encode(metadata.get("prompt", "") + texts[0], *texts[1:])
 
     columns = {
         "token_ids": encoding.ids,
@@ -62,6 +62,8 @@ def main(*texts: str) -> None:
         start = int(output[:, 0].argmax())
         end = start + int(output[start:, 1].argmax())
         print(texts[1][encoding.offsets[start][0] : encoding.offsets[end][1]])
+    elif metadata["task"] == "embedding":
+        print(output)  # the text's vector
     else:
         print(output[0])  # the last hidden state of [CLS]
 

@@ -26,6 +26,12 @@ from tf_distilbert.model_files.keras_nlp_presets import (
     load_preset_encoder,
 )
 from tf_distilbert.model_files.model_config import check_tokenizer, model_config, read_architecture
+from tf_distilbert.model_files.sentence_files import (
+    SentenceModules,
+    encoder_folder,
+    read_projection_weights,
+    write_sentence_files,
+)
 from tf_distilbert.model_files.task_config import (
     TASK_MODELS,
     make_task_model,
@@ -37,6 +43,7 @@ from tf_distilbert.models.architecture import Architecture
 from tf_distilbert.models.encoder import Encoder
 from tf_distilbert.models.encoder_model import EncoderModel
 from tf_distilbert.models.masked_language_model import MaskedLanguageModel
+from tf_distilbert.models.sentence_encoder import SentenceEncoder
 from tf_distilbert.tokenization.folder import read_tokenizer
 from tf_distilbert.tokenization.tokenizer import Tokenizer
 
@@ -91,13 +98,14 @@ def load_task_model(
             ``TokenClassification``, ``QuestionAnswering``, or of the bare ``...Model``; or, for a
             masked language model or a bare encoder, anything that `load_model` takes.
         task: ``masked_lm``, ``sequence_classification``, ``token_classification``,
-            ``question_answering`` or ``encoder``; by default what ``config.json`` says. An
-            ``encoder`` can be had of any of them.
+            ``question_answering``, ``embedding`` or ``encoder``; by default what the folder says:
+            ``embedding`` if it has a ``modules.json``, else what ``config.json`` says. An
+            ``encoder`` can be had of any of them, and of an encoder an ``embedding``: the mean.
 
     Returns:
         A `MaskedLanguageModel` (of a keras-nlp preset as `load_model` gives it),
-        `SequenceClassifier`, `TokenClassifier`, `QuestionAnswerer` or `EncoderModel` in float32
-        under the current Keras precision policy, its tokenizer attached.
+        `SequenceClassifier`, `TokenClassifier`, `QuestionAnswerer`, `SentenceEncoder` or
+        `EncoderModel` in float32 under the current Keras precision policy, its tokenizer attached.
 
     Raises:
         UserError: as `load_model`; the folder has not the head of the task.
@@ -138,9 +146,11 @@ def load_task_model(
                 f"{folder / 'config.json'}: does not say which head the model has "
                 f"(architectures); say it with --task: {', '.join(TASK_MODELS)}"
             )
-        model = make_task_model(folder, task, architecture)
+        model = make_task_model(folder, task, architecture, tokenizer)
     model.tokenizer = tokenizer
     read_tensors(model, tensors, source=str(folder))
+    if isinstance(model, SentenceEncoder):
+        read_projection_weights(model, folder)
     return model
 
 
@@ -171,7 +181,10 @@ def weights_digest(path: str | Path) -> str:
     if str(path).startswith(PREFIX):
         digest.update(str(path).encode())
         return digest.hexdigest()
-    for file in sorted(resolve_folder(path).iterdir()):
+    folder = resolve_folder(path)
+    modules = SentenceModules.read(folder)
+    places = {folder, *(modules.folders.values() if modules else ())}
+    for file in sorted(file for place in places if place.is_dir() for file in place.iterdir()):
         if file.suffix in (".safetensors", ".bin", ".h5") or ".ckpt." in file.name:
             with file.open("rb") as content:
                 digest.update(hashlib.file_digest(content, "sha256").digest())
@@ -192,7 +205,7 @@ def load_tokenizer(path: str | Path) -> Tokenizer:
     """
     if is_preset(path):
         return load_preset_encoder(path)[1]
-    return read_tokenizer(resolve_folder(path))
+    return read_tokenizer(encoder_folder(resolve_folder(path)))
 
 
 def copy_encoder(encoder: Encoder, model: EncoderModel) -> None:
@@ -207,6 +220,7 @@ def read_folder(folder: Path) -> tuple[Architecture, dict[str, np.ndarray], Toke
     Raises:
         UserError: a file is missing or broken, or they do not fit each other.
     """
+    folder = encoder_folder(folder)
     if is_google_checkpoint(folder):
         architecture, tensors = read_google_checkpoint(folder)
     else:
@@ -280,6 +294,8 @@ def save_model(model: EncoderModel, path: str | Path, *, overwrite: bool = False
     with whole_folder(path) as folder:
         (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
         model.tokenizer.save(folder, model.architecture.max_positions)
+        if isinstance(model, SentenceEncoder):
+            write_sentence_files(model, folder)
         save_file(write_tensors(model), folder / "model.safetensors", metadata={"format": "pt"})
         # safetensors lets the owner alone read; a served model is read by others.
         shutil.copymode(folder / "config.json", folder / "model.safetensors")

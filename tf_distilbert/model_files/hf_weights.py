@@ -175,7 +175,7 @@ def read_tensors(model: EncoderModel, tensors: Mapping[str, np.ndarray], source:
         UserError: a tensor is missing, surplus or of another shape; the head is missing; the
             output projection is not tied to the embeddings.
     """
-    if model.task == "encoder":
+    if model.task in ("encoder", "embedding"):  # the head of the latter is no part of the file
         read_encoder_tensors(model.encoder, tensors, source)
         return
     tensors = {_modern_name(name): tensor for name, tensor in tensors.items()}
@@ -209,7 +209,7 @@ def read_encoder_tensors(encoder: Encoder, tensors: Mapping[str, np.ndarray], so
     own = {name: tensor for name, tensor in tensors.items() if name.startswith(prefix)}
     _check_names(table, own, source)
     # A path begins with the model's name where the encoder is part of one.
-    variables = {v.path[v.path.index("encoder/") :]: v for v in encoder.weights}
+    variables = {v.path[v.path.rindex("encoder/") :]: v for v in encoder.weights}
     _assign(variables, table, own, source)
 
 

@@ -23,6 +23,11 @@ _SMALL_FILES = (
     "tokenizer_config.json",
     "special_tokens_map.json",
     "added_tokens.json",
+    # Of sentence encoders, which have a folder for each module.
+    "modules.json",
+    "sentence_bert_config.json",
+    "config_sentence_transformers.json",
+    "[1-9]_*/config.json",
 )
 # The kinds of weights that `weight_files` reads, the better one first: a repository often has the
 # same weights as both. A shard's name is spelt out, as * would also find files in folders.
@@ -31,11 +36,13 @@ _WEIGHT_KINDS = (
         "model.safetensors",
         "model.safetensors.index.json",
         "model-?????-of-?????.safetensors",
+        "[1-9]_Dense/model.safetensors",
     ),
     (
         "pytorch_model.bin",
         "pytorch_model.bin.index.json",
         "pytorch_model-?????-of-?????.bin",
+        "[1-9]_Dense/pytorch_model.bin",
     ),
 )
 

@@ -6,10 +6,17 @@ from typing import Any
 
 from tf_distilbert.errors import UserError
 from tf_distilbert.json_file import read_json
+from tf_distilbert.model_files.sentence_files import (
+    MODULES_FILE,
+    encoder_folder,
+    read_sentence_settings,
+)
 from tf_distilbert.models.architecture import Architecture
 from tf_distilbert.models.encoder_model import EncoderModel
 from tf_distilbert.models.masked_language_model import MaskedLanguageModel
+from tf_distilbert.models.sentence_encoder import SentenceEncoder
 from tf_distilbert.models.task_models import QuestionAnswerer, SequenceClassifier, TokenClassifier
+from tf_distilbert.tokenization.tokenizer import Tokenizer
 
 TASK_MODELS: dict[str, type[EncoderModel]] = {
     made.task: made
@@ -18,6 +25,7 @@ TASK_MODELS: dict[str, type[EncoderModel]] = {
         SequenceClassifier,
         TokenClassifier,
         QuestionAnswerer,
+        SentenceEncoder,
         EncoderModel,
     )
 }
@@ -55,13 +63,16 @@ def read_task(folder: Path) -> str | None:
     """Find out which task a folder's model is for.
 
     Returns:
-        A key of `TASK_MODELS`; None if ``config.json`` does not say.
+        A key of `TASK_MODELS`: ``embedding`` if there is a ``modules.json``; None if nothing is
+        said.
 
     Raises:
         UserError: ``config.json`` is missing or broken, or names a head that is not supported.
     """
-    path = folder / "config.json"
+    path = encoder_folder(folder) / "config.json"
     names = read_json(path).get("architectures")
+    if (folder / MODULES_FILE).exists():
+        return SentenceEncoder.task
     if not names:
         return None
     name = str(names[0] if isinstance(names, list) else names)
@@ -74,15 +85,22 @@ def read_task(folder: Path) -> str | None:
     return _ENDINGS[ending]
 
 
-def make_task_model(folder: Path, task: str, architecture: Architecture) -> EncoderModel:
+def make_task_model(
+    folder: Path, task: str, architecture: Architecture, tokenizer: Tokenizer
+) -> EncoderModel:
     """Make the untrained model of a task with the labels that ``config.json`` names.
+
+    A sentence encoder's settings are those of its modules; see `read_sentence_settings`.
 
     Raises:
         UserError: labels, problem or dropout are not in order.
     """
-    path = folder / "config.json"
+    if task == SentenceEncoder.task:
+        settings = read_sentence_settings(folder, architecture, tokenizer)
+        return SentenceEncoder(architecture, tokenizer, **settings)
+    path = encoder_folder(folder) / "config.json"
     config = read_json(path)
-    settings: dict[str, Any] = {}
+    settings = {}
     if task in ("sequence_classification", "token_classification"):
         settings["labels"] = _labels(config, path)
     if task == "sequence_classification":
@@ -92,13 +110,14 @@ def make_task_model(folder: Path, task: str, architecture: Architecture) -> Enco
         settings["problem"] = _PROBLEMS[problem] if problem is not None else None
     if task not in ("masked_lm", "encoder"):
         settings["head_dropout"] = _head_dropout(config, path, task, architecture)
-    return TASK_MODELS[task](architecture, **settings)
+    return TASK_MODELS[task](architecture, tokenizer=tokenizer, **settings)
 
 
 def task_config(model: EncoderModel) -> dict[str, Any]:
     """Give what ``config.json`` says of a model's head; the counterpart of `make_task_model`."""
     family, task = model.architecture.family, model.task
-    ending = next(ending for ending, name in _ENDINGS.items() if name == task)
+    head = "encoder" if task == SentenceEncoder.task else task
+    ending = next(ending for ending, name in _ENDINGS.items() if name == head)
     config: dict[str, Any] = {"architectures": [_PREFIXES[family] + ending]}
     if task in ("sequence_classification", "token_classification"):
         config["id2label"] = {str(i): label for i, label in enumerate(model.labels)}

@@ -10,6 +10,7 @@ import tensorflow as tf
 from tf_distilbert.backend import step
 from tf_distilbert.errors import UserError
 from tf_distilbert.models.encoder_model import EncoderModel
+from tf_distilbert.models.sentence_encoder import SentenceEncoder
 from tf_distilbert.tokenization.tokenizer import Tokenizer
 
 SPECIAL_TOKENS = 2
@@ -36,6 +37,7 @@ class ServedModel:
         segments: whether it takes ``segment_ids``.
         labels: names of its classes; none for tasks without.
         problem: of a sequence classifier, see `SequenceClassifier`; else empty.
+        prompt: of a sentence encoder, what is put before every text.
     """
 
     task: str
@@ -45,6 +47,7 @@ class ServedModel:
     segments: bool
     labels: tuple[str, ...] = ()
     problem: str = ""
+    prompt: str = ""
 
     @classmethod
     def of(cls, model: EncoderModel, max_length: int | None = None) -> "ServedModel":
@@ -60,6 +63,9 @@ class ServedModel:
         if model.tokenizer is None:
             raise UserError("the model has no tokenizer; set model.tokenizer first")
         positions, family = model.architecture.max_positions, model.architecture.family
+        own, prompt = positions, ""
+        if isinstance(model, SentenceEncoder):
+            own, prompt = model.max_length, model.prompt()
         # Room for a token between the special ones of a pair.
         least = SPECIAL_TOKENS + separators(family) + 1
         if max_length is not None and not least <= max_length <= positions:
@@ -68,11 +74,12 @@ class ServedModel:
             task=model.task,
             family=family,
             tokenizer=model.tokenizer,
-            max_length=max_length or positions,
+            max_length=max_length or own,
             # RoBERTa has one row of segments, so there is nothing to say.
             segments=model.architecture.num_segments > 1,
             labels=getattr(model, "labels", ()),
             problem=getattr(model, "problem", ""),
+            prompt=prompt,
         )
 
     @property
@@ -88,7 +95,8 @@ class ServedModel:
     @property
     def output_name(self) -> str:
         """The float32 output; see `Service` for its shape."""
-        return "last_hidden_state" if self.task == "encoder" else "logits"
+        names = {"encoder": "last_hidden_state", "embedding": "embedding"}
+        return names.get(self.task, "logits")
 
     def facts(self) -> dict[str, Any]:
         """Give everything but the tokenizer as JSON can write it."""
@@ -99,6 +107,7 @@ class ServedModel:
             "segments": self.segments,
             "labels": list(self.labels),
             "problem": self.problem,
+            "prompt": self.prompt,
         }
 
 

@@ -23,7 +23,7 @@ class Service:
         run: the model: takes the int32 tensors of `ServedModel.input_names` by name and gives one
             float32 tensor: of a masked language model logits [B, P, V], of a sequence classifier
             logits [B, C], of a token classifier [B, S, C], of a question answerer [B, S, 2], of
-            an encoder the last hidden states [B, S, D].
+            an encoder the last hidden states [B, S, D], of a sentence encoder vectors [B, E].
         long_texts: what becomes of texts that are longer than the model takes: ``cut``, or
             ``window``: all of it is read, in windows that overlap by a quarter.
 

@@ -4,9 +4,11 @@ from typing import ClassVar
 
 import tensorflow as tf
 
+from tf_distilbert.errors import UserError
 from tf_distilbert.serving.masked_lm import MaskedLMService
 from tf_distilbert.serving.question_answering import QuestionAnsweringService
-from tf_distilbert.serving.service import Service, mean_by_text
+from tf_distilbert.serving.served_model import ServedModel
+from tf_distilbert.serving.service import Run, Service, mean_by_text
 from tf_distilbert.serving.token_windows import (
     beginnings,
     cut_into_windows,
@@ -121,8 +123,8 @@ class TokenClassificationService(Service):
         return {"token_count": tf.cast(by_text[0].row_lengths(), tf.int32)} | dense
 
 
-class EmbeddingService(Service):
-    """Gives texts as vectors; see `Service`."""
+class EncoderService(Service):
+    """Gives texts as vectors, pooled in two ways; see `Service`."""
 
     def answer(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
         """Embed a batch.
@@ -150,10 +152,42 @@ class EmbeddingService(Service):
         return {"mean": sums / counts, "cls": first}
 
 
+class EmbeddingService(Service):
+    """Gives texts as a sentence encoder's vectors; see `Service`.
+
+    Of a text that is too long the beginning is read, as sentence-transformers does.
+
+    Raises:
+        UserError: `long_texts` is ``window``.
+    """
+
+    def __init__(self, model: ServedModel, run: Run, long_texts: str = "cut") -> None:
+        super().__init__(model, run, long_texts)
+        if self.overlap is not None:
+            raise UserError(
+                "--long-texts window: a sentence encoder gives one vector for the beginning of a "
+                "text; use cut, or split long texts yourself"
+            )
+
+    def answer(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Embed a batch.
+
+        Args:
+            text: string [B]; the model's default prompt is put before it.
+
+        Returns:
+            ``embedding``: float32 [B, E].
+        """
+        tokens = self.model.tokenizer.tokenize(tf.strings.join([self.model.prompt, text]))
+        (vectors,) = self.run_windows(cut_into_windows(self.model, tokens).inputs)
+        return {"embedding": vectors}
+
+
 SERVICES: dict[str, type[Service]] = {
     "masked_lm": MaskedLMService,
     "sequence_classification": ClassificationService,
     "token_classification": TokenClassificationService,
     "question_answering": QuestionAnsweringService,
-    "encoder": EmbeddingService,
+    "encoder": EncoderService,
+    "embedding": EmbeddingService,
 }

@@ -339,3 +339,8 @@ def forward_pass(model: keras.Model) -> Callable[[Mapping[str, Any]], Tensor]:
 def call_on_tensors(model: keras.Model, inputs: Mapping[str, tf.Tensor]) -> tf.Tensor:
     """Call a model from TensorFlow: its tensors in, float32 out; may be a part of a graph."""
     return tf.cast(model(inputs), tf.float32)
+
+
+def compile_on_tensors(run: Callable[..., tf.Tensor]) -> Callable[..., tf.Tensor]:
+    """Make one graph of a function of TensorFlow's tensors that calls a model."""
+    return tf.function(run, autograph=False, reduce_retracing=True)
