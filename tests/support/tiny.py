@@ -3,6 +3,7 @@
 import numpy as np
 from tokenizers.pre_tokenizers import ByteLevel
 
+from tf_distilbert.model_files.task_config import TASK_MODELS
 from tf_distilbert.models.architecture import Architecture
 from tf_distilbert.models.masked_language_model import MaskedLanguageModel
 from tf_distilbert.tokenization.byte_pair import BytePairTokenizer
@@ -40,6 +41,18 @@ def architecture(**sizes):
 def model(seed=0, **sizes):
     """A model whose biases and norms are random too: no term of a sum is 0 by luck."""
     made = MaskedLanguageModel(architecture(**sizes), tokenizer())
+    generator = np.random.default_rng(seed)
+    for variable in made.trainable_variables:
+        noise = 0.2 * generator.standard_normal(variable.shape)
+        variable.assign(noise + (variable.name == "gamma"))
+    return made
+
+
+def encoder(task, seed=0, num_layers=2, hidden_size=16, **settings):
+    """A DistilBERT for a task, its weights random as those of `model`."""
+    sizes = {"hidden_size": hidden_size, "num_layers": num_layers, "num_segments": 0}
+    own = architecture(family="distilbert", **sizes)
+    made = TASK_MODELS[task](own, tokenizer=tokenizer(), **settings)
     generator = np.random.default_rng(seed)
     for variable in made.trainable_variables:
         noise = 0.2 * generator.standard_normal(variable.shape)

@@ -36,6 +36,13 @@ def add_preparation_verbs(verbs: argparse._SubParsersAction) -> None:
         "%(default)s",
     )
     verb.add_argument(
+        "--rows",
+        choices=("blocks", "texts"),
+        default="blocks",
+        help="what a sequence is: a block of connected text; or a text, each line once, as "
+        "sentence encoders are compared on; default: %(default)s",
+    )
+    verb.add_argument(
         "--cross-documents", action="store_true", help="let a sequence span several documents"
     )
     verb.add_argument(

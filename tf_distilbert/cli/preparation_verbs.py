@@ -28,6 +28,8 @@ def _prepare(options: argparse.Namespace) -> None:
             "--workers goes with --runner local; Beam's own options follow `--`, for example "
             f"-- --direct_num_workers={options.workers}"
         )
+    if options.rows != "blocks" and by_beam:
+        raise UserError("--rows texts goes with --runner local, which sees what came before")
     start_keras()
     from tf_distilbert.data.beam import prepare_with_beam
     from tf_distilbert.data.prepare import prepare
@@ -41,7 +43,7 @@ def _prepare(options: argparse.Namespace) -> None:
     run = (
         partial(prepare_with_beam, beam_options=options.passed_on)
         if by_beam
-        else partial(prepare, workers=options.workers)
+        else partial(prepare, workers=options.workers, rows=options.rows)
     )
     run(
         options.text,

@@ -44,6 +44,8 @@ class DataConfig:
             `pretrain` alone; a student has its teacher's.
         lower_case: whether a vocabulary given by `vocabulary` is uncased.
         sequence_length: tokens in a sequence, [CLS] and [SEP] included.
+        rows: what a sequence is: ``blocks`` of connected text, or one of ``texts``, a line each,
+            every one once, as sentence encoders are compared on.
         packing: let short sequences share a row, each seeing itself alone; a batch then counts
             rows. Less padding, the same objective.
         workers: threads that prepare text; one a core by default, at most 8.
@@ -60,6 +62,7 @@ class DataConfig:
     vocabulary: str | int | None = None
     lower_case: bool = True
     sequence_length: int = 512
+    rows: str = "blocks"
     packing: bool = False
     masking: MaskingConfig = field(default_factory=MaskingConfig)
     workers: int | None = None
@@ -79,6 +82,7 @@ class DataConfig:
         if not self.text and not self.records:
             raise UserError("data.text is missing; give files of text, or data.records")
         check(workers is None or workers > 0, "data.workers", workers, "above 0, or null")
+        check_choice("data.rows", self.rows, ("blocks", "texts"))
         check_choice("data.invalid_utf8", self.invalid_utf8, ("skip", "refuse"))
         check_choice("data.on_corrupt", self.on_corrupt, ("error", "skip"))
         check(self.sequence_length >= 16, "data.sequence_length", self.sequence_length, ">= 16")

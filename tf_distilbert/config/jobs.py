@@ -34,6 +34,25 @@ class DistillConfig:
                     f"student.vocabulary cuts the teacher's, with which data.{name} were "
                     f"prepared; give data.{text} in their place"
                 )
+        _check_rows(self.loss, self.data)
+
+
+def _check_rows(loss: LossConfig, data: DataConfig) -> None:
+    """See that rows are what the terms compare."""
+    if data.rows == "texts" and data.packing:
+        raise UserError("data.packing puts several texts into a row, data.rows=texts one; choose")
+    if not loss.embedding_weight:
+        return
+    if data.rows != "texts":
+        raise UserError(
+            "loss.embedding_weight compares whole texts; give data.rows=texts, of a text a line"
+        )
+    for term in ("distillation", "mlm", "mse"):
+        if getattr(loss, f"{term}_weight"):
+            raise UserError(
+                f"loss.{term}_weight hides words of the texts whose vectors "
+                f"loss.embedding_weight compares; set one of them to 0"
+            )
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ class StudentConfig:
         vocabulary: keep so many tokens, the commonest of ``data.text``, for teacher and student;
             see `kept_tokens`. null: all.
         fold_segments: add the teacher's type-0 embedding to the student's position table.
+        keep_projection: let a narrower sentence encoder's vectors have the teacher's size.
         initialize_from: ``teacher``, ``random``, or the folder of a student to train on, such as
             the ``model`` of an earlier run, see `load_model`; its depth and sizes are kept.
     """
@@ -34,6 +35,7 @@ class StudentConfig:
     intermediate_size: int | None = None
     vocabulary: int | None = None
     fold_segments: bool = True
+    keep_projection: bool = True
     initialize_from: str = "teacher"
 
     def __post_init__(self) -> None:
@@ -121,6 +123,8 @@ class LossConfig:
         mse_weight: of the squared distance of the logits.
         relation_weight: of the attention relations of one layer, as MiniLMv2 compares them.
         hidden_weight: of the squared distance of hidden states, layer by layer.
+        embedding_weight: of the distance of a sentence encoder's vectors of ``data.rows=texts``.
+        embedding_loss: ``cosine`` or ``mse``, of these.
         distillation_positions: ``all`` or ``masked``: where predictions are compared.
         relation_heads: into how many parts queries, keys and values are cut; null: the largest
             number up to 48 that divides both hidden sizes.
@@ -137,6 +141,8 @@ class LossConfig:
     mse_weight: float = 0.0
     relation_weight: float = 0.0
     hidden_weight: float = 0.0
+    embedding_weight: float = 0.0
+    embedding_loss: str = "cosine"
     distillation_positions: str = "all"
     relation_heads: int | None = None
     relation_layers: list[int] | None = None
@@ -145,6 +151,7 @@ class LossConfig:
 
     def __post_init__(self) -> None:
         check(self.temperature > 0, "loss.temperature", self.temperature, "above 0")
+        check_choice("loss.embedding_loss", self.embedding_loss, ("cosine", "mse"))
         check_choice("loss.distillation_positions", self.distillation_positions, ("all", "masked"))
         weights = {name: value for name, value in asdict(self).items() if name.endswith("_weight")}
         for name, value in weights.items():

@@ -166,6 +166,12 @@ class OutputFolder:
                 f"({describe_dropped(add_dropped(shards))} dropped); give more text, or a "
                 "vocabulary that fits it"
             )
+        num_cut, length = sum(shard.num_cut for shard in shards), self.settings["sequence_length"]
+        if num_cut == sum(shard.num_sequences for shard in shards):
+            raise UserError(
+                f"{', '.join(self._sources)}: every line is longer than {length} tokens, and would "
+                "be cut; give one text a line, or a greater sequence length"
+            )
         write_manifest(self.path, shards, self.settings)
         return Records.open(self.path, on_corrupt)
 
@@ -238,7 +244,8 @@ class ProgressReport:
             f"{fill:.1%} filled, {records.unknown_share:.1%} [UNK]; dropped "
             f"{describe_dropped(records.manifest['num_dropped'])}; "
             f"{records.manifest['num_invalid_lines']:,} invalid lines; "
-            f"{self._num_text_bytes / 1e6 / max(self._seconds, 1e-9):.1f} MB/s"
+            + f"{records.manifest['num_cut']:,} cut; " * (records.rows == "texts")
+            + f"{self._num_text_bytes / 1e6 / max(self._seconds, 1e-9):.1f} MB/s"
         )
         self.warn_of(records)
 
@@ -249,7 +256,12 @@ class ProgressReport:
 
 
 # What sequences are dropped for; see `drop_useless`.
-_REASONS = {"short": "short", "unknown": "mostly [UNK]"}
+_REASONS = {
+    "short": "short",
+    "unknown": "mostly [UNK]",
+    "empty": "empty",
+    "duplicate": "that came before",
+}
 
 
 def describe_dropped(counts: dict[str, int]) -> str:

@@ -160,14 +160,24 @@ def drop_useless(
         The pieces that stay, int64 [num_kept, 2], and how many were dropped because they are
         ``"short"`` (`MIN_TOKENS`) or, of the others, ``"unknown"`` (`MAX_UNKNOWN_FRACTION`).
     """
-    num_unknown = np.concatenate([[0], np.cumsum(token_ids == unknown_id)])
     starts, ends = pieces.T
-    lengths = ends - starts + 2
-    is_short = lengths < MIN_TOKENS
-    unknown_fraction = (num_unknown[ends] - num_unknown[starts]) / lengths
-    is_unknown = ~is_short & (unknown_fraction >= MAX_UNKNOWN_FRACTION)
+    is_short = ends - starts + 2 < MIN_TOKENS
+    is_unknown = ~is_short & mostly_unknown(token_ids, pieces, unknown_id)
     dropped = {"short": int(is_short.sum()), "unknown": int(is_unknown.sum())}
     return pieces[~(is_short | is_unknown)], dropped
+
+
+def mostly_unknown(token_ids: np.ndarray, pieces: np.ndarray, unknown_id: int) -> np.ndarray:
+    """Tell which pieces are mostly [UNK] (`MAX_UNKNOWN_FRACTION`): bool [num_pieces].
+
+    Args:
+        token_ids: int32 [num_tokens].
+        pieces: first and last-plus-one token of each, int64 [num_pieces, 2].
+        unknown_id: id of [UNK].
+    """
+    num_unknown = np.concatenate([[0], np.cumsum(token_ids == unknown_id)])
+    starts, ends = pieces.T
+    return (num_unknown[ends] - num_unknown[starts]) / (ends - starts + 2) >= MAX_UNKNOWN_FRACTION
 
 
 def wrap_pieces(

@@ -13,6 +13,7 @@ import itertools
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,7 @@ def masked_lm_dataset(
     num_steps: int | None = None,
     num_parts: int = 1,
     parts: range | None = None,
+    vectors: np.ndarray | None = None,
 ) -> tf.data.Dataset:
     """Make the training stream: shuffled, masked anew each epoch, endless or `num_steps` long.
 
@@ -51,6 +53,8 @@ def masked_lm_dataset(
         num_parts: into how many equal parts each batch is cut: one for each replica.
         parts: which of them come, one after another, as batches of their own; by default all. See
             `distributed_dataset`.
+        vectors: float [N, E], one a record, that come along as ``teacher_embedding``, float32
+            [B, E]; not of packed rows.
 
     Returns:
         Batches of fixed shape, structured as keras-nlp's masked-LM preprocessors give them:
@@ -78,7 +82,7 @@ def masked_lm_dataset(
     choices = rows.map(lambda numbers: visiting_order(numbers, len(records), seed))
     if isinstance(records, PackedRecords):
         return _packed_batches(choices, records, masker, batch_size // num_parts)
-    return _batches(choices, records, masker, batch_size // num_parts)
+    return _batches(choices, records, masker, batch_size // num_parts, vectors)
 
 
 def evaluation_dataset(
@@ -88,6 +92,7 @@ def evaluation_dataset(
     *,
     num_parts: int = 1,
     parts: range | None = None,
+    vectors: np.ndarray | None = None,
 ) -> tf.data.Dataset:
     """Make one pass over the records in order, with the same masks every time.
 
@@ -99,6 +104,7 @@ def evaluation_dataset(
         batch_size: sequences in a batch, B.
         num_parts: into how many equal parts each batch is cut; see `masked_lm_dataset`.
         parts: which of them come; see `masked_lm_dataset`.
+        vectors: see `masked_lm_dataset`.
 
     Returns:
         Batches as `masked_lm_dataset` gives them, ceil(sequences / B) of them.
@@ -113,7 +119,7 @@ def evaluation_dataset(
     parts = _parts(batch_size, num_parts, parts)
     numbers = tf.data.Dataset.range(-(-len(records) // batch_size) * len(parts))
     rows = _rows_of_parts(numbers, batch_size // num_parts, num_parts, parts)
-    return _batches(rows.map(choose), records, masker, batch_size // num_parts)
+    return _batches(rows.map(choose), records, masker, batch_size // num_parts, vectors)
 
 
 def distributed_dataset(
@@ -198,17 +204,33 @@ def _rows_of_parts(
 
 
 def _batches(
-    choices: tf.data.Dataset, records: Records, masker: TokenMasker, batch_size: int
+    choices: tf.data.Dataset,
+    records: Records,
+    masker: TokenMasker,
+    batch_size: int,
+    vectors: np.ndarray | None = None,
 ) -> tf.data.Dataset:
     gather = READER_CALLS.counted(records.gather)
+    look_up = READER_CALLS.counted(partial(_rows_of, vectors))
 
     def load(epochs: tf.Tensor, indices: tf.Tensor) -> tuple:
         token_ids = tf.numpy_function(gather, [indices], tf.int32)
         token_ids = tf.ensure_shape(token_ids, (batch_size, records.sequence_length))
-        return masker(token_ids, records.pad_id, epochs, indices)
+        inputs, *others = masker(token_ids, records.pad_id, epochs, indices)
+        if vectors is not None:
+            found = tf.numpy_function(look_up, [indices], tf.float32)
+            size = (batch_size, vectors.shape[1])
+            inputs = inputs | {"teacher_embedding": tf.ensure_shape(found, size)}
+        return inputs, *others
 
     # Deterministic by default: parallel calls, results in order.
     return choices.map(load, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+
+
+def _rows_of(vectors: np.ndarray | None, indices: np.ndarray) -> np.ndarray:
+    """Look up vectors; of an index of -1, an empty row, zeros."""
+    assert vectors is not None  # nothing is looked up where there are none
+    return np.where(indices[:, None] >= 0, vectors[indices], 0).astype(np.float32)
 
 
 def _packed_batches(

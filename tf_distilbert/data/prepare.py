@@ -12,7 +12,7 @@ What it leaves out: shuffling and masking, which training does afresh in each ep
 
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -22,8 +22,12 @@ from tf_distilbert.data.packing import BlockEncoder
 from tf_distilbert.data.records import Records
 from tf_distilbert.data.shards import EncodedBlock, ShardWriter, read_whole_shards
 from tf_distilbert.data.text import BLOCK_BYTES, TextBlock, read_blocks
+from tf_distilbert.data.text_rows import TextEncoder, unique_texts
 from tf_distilbert.errors import UserError
 from tf_distilbert.tokenization.tokenizer import Tokenizer
+
+ROWS = ("blocks", "texts")
+"""What a sequence may be."""
 
 SHARD_TOKENS = 32 << 20
 """A shard is closed after the block with which it reaches this many tokens: about 64 MB."""
@@ -40,6 +44,7 @@ def prepare(
     workers: int | None = None,
     invalid_utf8: str = "skip",
     cross_documents: bool = False,
+    rows: str = "blocks",
     shard_tokens: int = SHARD_TOKENS,
     progress: bool = True,
     on_corrupt: str = "error",
@@ -56,6 +61,8 @@ def prepare(
         workers: tokenising threads; by default one a core, at most 8.
         invalid_utf8: ``"skip"`` and count lines that are not UTF-8, or ``"refuse"`` them.
         cross_documents: let a sequence run on into the next document.
+        rows: what a sequence is: ``blocks`` of whole sentences, as long as they can be; or one of
+            ``texts``, a line each: every line once, however short, cut where it is longer.
         shard_tokens: a shard is closed after the block with which it reaches this many tokens.
         progress: show a progress bar (on a terminal) and a summary on stderr.
         on_corrupt: how the records are opened; see `Records.open`.
@@ -68,6 +75,10 @@ def prepare(
             be written, or text of which no sequence is left.
     """
     sources = [sources] if isinstance(sources, str) else list(sources)
+    if rows not in ROWS:
+        raise UserError(f"rows: {rows!r} is neither {' nor '.join(map(repr, ROWS))}")
+    if rows == "texts" and cross_documents:
+        raise UserError("cross_documents goes with rows: blocks; texts stay apart")
     workers = min(os.cpu_count() or 1, _MAX_DEFAULT_WORKERS) if workers is None else workers
     if workers < 1:
         raise UserError(f"workers: {workers} is too few; give 1 or more, or leave it out")
@@ -80,6 +91,7 @@ def prepare(
         cross_documents=cross_documents,
         shard_tokens=shard_tokens,
         block_bytes=BLOCK_BYTES,
+        **({"rows": rows} if rows != "blocks" else {}),  # older folders of blocks do not say so
     )
     report = ProgressReport(progress, folder.settings["sources"])
     if (records := folder.claim(on_corrupt)) is not None:
@@ -108,14 +120,19 @@ def _write_shards(
     whole = read_whole_shards(output)
     if whole:
         report.say(f"{output}: going on after {len(whole)} whole shards")
-    encoder = BlockEncoder(tokenizer, settings["sequence_length"], settings["cross_documents"])
+    length, is_texts = settings["sequence_length"], settings.get("rows") == "texts"
+    encode: Callable[[TextBlock], EncodedBlock] = TextEncoder(tokenizer, length)
+    if not is_texts:
+        encode = BlockEncoder(tokenizer, length, settings["cross_documents"])
     with report:
         blocks = read_blocks(sources, settings["invalid_utf8"], settings["block_bytes"])
+        if is_texts:
+            blocks = unique_texts(blocks)
         for block in islice(blocks, sum(shard.num_blocks for shard in whole)):
             report.advance(block.num_source_bytes)
         writer = None
         number = len(whole)
-        for encoded in _map_in_order(encoder, blocks, workers):
+        for encoded in _map_in_order(encode, blocks, workers):
             if writer is None:
                 size = (settings["vocabulary_size"], settings["sequence_length"])
                 writer = ShardWriter(output, number, *size)
@@ -129,14 +146,14 @@ def _write_shards(
 
 
 def _map_in_order(
-    encoder: BlockEncoder, blocks: Iterator[TextBlock], workers: int
+    encode: Callable[[TextBlock], EncodedBlock], blocks: Iterator[TextBlock], workers: int
 ) -> Iterator[EncodedBlock]:
     """Encode blocks in parallel, in order, a few of them waiting."""
     pool = ThreadPoolExecutor(workers, thread_name_prefix="tokenise")
     waiting: deque[Future[EncodedBlock]] = deque()
     try:
         for block in blocks:
-            waiting.append(pool.submit(encoder, block))
+            waiting.append(pool.submit(encode, block))
             if len(waiting) > workers + 2:
                 yield waiting.popleft().result()
         while waiting:

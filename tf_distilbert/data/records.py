@@ -208,6 +208,11 @@ class Records:
         return view
 
     @property
+    def rows(self) -> str:
+        """What a sequence is: a part of a ``blocks`` of connected text, or one of ``texts``."""
+        return self.manifest.get("settings", {}).get("rows", "blocks")
+
+    @property
     def unknown_share(self) -> float:
         """The share of [UNK] among all tokens but [PAD], [CLS], [SEP] and [MASK]."""
         pad, unknown, *others = self.special_ids

@@ -68,6 +68,7 @@ class EncodedBlock:
         num_invalid_lines: those of them that were no UTF-8 and were skipped.
         num_text_bytes: bytes of text in the block.
         num_source_bytes: bytes read from the sources, which may be compressed, for the block.
+        num_cut: sequences whose text went on, where a text is a row.
     """
 
     token_ids: np.ndarray
@@ -77,6 +78,7 @@ class EncodedBlock:
     num_invalid_lines: int
     num_text_bytes: int
     num_source_bytes: int
+    num_cut: int = 0
 
 
 @dataclass
@@ -93,6 +95,7 @@ class ShardSummary:
     num_invalid_lines: int = 0
     index_crc32: int = 0
     counts_crc32: int = 0
+    num_cut: int = 0
     num_dropped: dict[str, int] = field(default_factory=dict)
     length_histogram: list[int] = field(default_factory=list)
 
@@ -143,6 +146,7 @@ class ShardWriter:
         summary.num_text_bytes += block.num_text_bytes
         summary.num_lines += block.num_lines
         summary.num_invalid_lines += block.num_invalid_lines
+        summary.num_cut += block.num_cut
         summary.num_dropped = _add(summary.num_dropped, block.num_dropped)
 
     def _append_sequence(self, payload: bytes, length: int) -> None:
@@ -275,6 +279,7 @@ def write_manifest(folder: Path, shards: Sequence[ShardSummary], settings: dict[
         "num_text_bytes": sum(shard.num_text_bytes for shard in shards),
         "num_lines": sum(shard.num_lines for shard in shards),
         "num_invalid_lines": sum(shard.num_invalid_lines for shard in shards),
+        "num_cut": sum(shard.num_cut for shard in shards),
         "num_dropped": add_dropped(shards),
         "length_histogram": {"bin_width": HISTOGRAM_BIN, "counts": histogram.tolist()},
         "shards": [{name: getattr(shard, name) for name in _OF_EACH_SHARD} for shard in shards],

@@ -54,6 +54,7 @@ class TextBlock:
         num_invalid_lines: those of them that were not UTF-8 and were skipped.
         num_source_bytes: bytes read from the sources for this block. Over all blocks this is
             the sources' size, also where they are compressed.
+        num_duplicates: paragraphs that were left out because they came before; see `unique_texts`.
     """
 
     documents: list[list[bytes]]
@@ -61,6 +62,7 @@ class TextBlock:
     num_lines: int
     num_invalid_lines: int
     num_source_bytes: int
+    num_duplicates: int = 0
 
 
 def read_blocks(

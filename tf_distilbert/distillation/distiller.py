@@ -6,9 +6,10 @@
           + mse_weight          · squared distance of the logits
           + relation_weight     · KL(teacher ‖ student) of the attention relations of a layer
           + hidden_weight       · squared distance of hidden states, layer by layer
+          + embedding_weight    · (1 - cos) or squared distance of the vectors of texts
 
-each a mean over the tokens of the whole batch. A term of weight 0 is not computed. The first three
-are DistilBERT's triple loss, and the default.
+each a mean over the tokens, the last over the texts, of the whole batch. A term of weight 0 is not
+computed. The first three are DistilBERT's triple loss, and the default.
 
 Left out on purpose: causal language models.
 
@@ -25,17 +26,17 @@ from typing import Any
 from keras import KerasTensor as Tensor
 from keras import Model, ops
 
+from tf_distilbert.distillation.embedding_comparison import EmbeddingComparison
 from tf_distilbert.distillation.layer_pairs import HiddenStateComparison, checked_pair
-from tf_distilbert.distillation.pretrainer import as_masked_lm
+from tf_distilbert.distillation.pair import as_encoder, check_pair, check_settings
 from tf_distilbert.errors import UserError
 from tf_distilbert.losses.per_token import cosine_loss, masked_mean
 from tf_distilbert.losses.relations import common_relation_heads, relation_loss
 from tf_distilbert.losses.vocabulary import CHUNK_SIZE, Projection, TokenWeights, vocabulary_loss
+from tf_distilbert.models.encoder_model import EncoderModel
 from tf_distilbert.models.masked_language_model import MaskedLanguageModel, gather_positions
-from tf_distilbert.training.batch import Batch
+from tf_distilbert.training.batch import Batch, real_texts
 from tf_distilbert.training.trainer import MaskedMeanTrainer
-
-POSITIONS = ("all", "masked")
 
 Values = dict[str, tuple[Tensor, Tensor]]
 """By the name of a metric the values of tokens and what each counts, [n] each."""
@@ -48,13 +49,16 @@ class Distiller(MaskedMeanTrainer):
     distiller's weights and of no checkpoint. If it computes in bfloat16 or float16, a copy whose
     weights have that dtype takes its place (`EncoderModel.as_teacher`). The student runs once.
 
+    Models without a masked-LM head, such as sentence encoders, are compared by the terms that need
+    none: cosine, relations, hidden states and, of `SentenceEncoder`, the vectors of texts.
+
     Args:
-        teacher: with a trained masked-LM head, and the student's vocabulary; one of `load_model`,
-            or keras-nlp's ``BertMaskedLM``, ``DistilBertMaskedLM`` or ``RobertaMaskedLM``.
+        teacher: with the student's vocabulary; one of `load_model` or `load_task_model`, or
+            keras-nlp's ``BertMaskedLM``, ``DistilBertMaskedLM`` or ``RobertaMaskedLM``.
         student: what is trained, in place; see `build_student`. It may be one of keras-nlp's, too.
         temperature: T > 0 of the distillation term.
-        distillation_weight, mlm_weight, cosine_weight, mse_weight, relation_weight, hidden_weight:
-            of the terms, >= 0.
+        distillation_weight, mlm_weight, cosine_weight, mse_weight, relation_weight, hidden_weight,
+            embedding_weight: of the terms, >= 0.
         distillation_positions: ``all`` compares the predictions at every real token, as the
             reference does; ``masked`` only at the masked ones (faster: no other logits are made).
         relation_heads: into how many parts queries, keys and values are cut, whatever the models'
@@ -63,21 +67,27 @@ class Distiller(MaskedMeanTrainer):
             the last of each.
         hidden_layers: pairs ``[teacher, student]``, from 0, whose outputs are compared; see
             `HiddenStateComparison`, which has the default, and projections where widths differ.
+        embedding_loss: ``cosine`` or ``mse``, of the vectors; see `EmbeddingComparison`, which has
+            a projection where sizes differ, too.
         chunk_size: tokens whose logits are in memory at a time; see `vocabulary_loss`.
         micro_batches: into how many parts a batch is split; see `MaskedMeanTrainer`.
         **kwargs: `seed` (of dropout) and `name`; see there.
 
     Raises:
-        UserError: a weight or the temperature is out of range; one of the models is no masked
-            language model; teacher and student differ in vocabulary, or in hidden size while the
+        UserError: a weight or the temperature is out of range; one of the models has not the head
+            that a term needs; teacher and student differ in vocabulary, or in hidden size while the
             cosine term is on; layers or relation heads do not fit the models.
 
-    Batches are those of `masked_lm_dataset`. The logs of `fit` and `evaluate` have ``loss`` and
-    each term without its weight, a mean a token: ``distillation_loss``, ``mlm_loss`` and
-    ``relation_loss`` in nats, ``cosine_loss`` from 0 to 2, ``mse_loss``, ``hidden_loss``. Where a
-    term compares predictions (distillation, masked LM, MSE), ``mlm_accuracy`` and
-    ``teacher_agreement`` are shares of top-1 answers at the masked tokens. The logs of `fit` have
-    ``gradient_norm``, ``tokens_per_second`` and ``skipped_updates`` (that were not finite), too.
+    Batches are those of `masked_lm_dataset`. Where they have ``teacher_embedding``, float [B, E],
+    the teacher's vectors of the texts, and no other term needs the teacher, it does not run. Rows
+    of several texts are refused where vectors are compared.
+
+    The logs of `fit` and `evaluate` have ``loss`` and each term without its weight, a mean a token:
+    ``distillation_loss``, ``mlm_loss`` and ``relation_loss`` in nats, ``cosine_loss`` from 0 to 2,
+    ``mse_loss``, ``hidden_loss``; a mean a text is ``embedding_loss``. Where a term compares
+    predictions (distillation, masked LM, MSE), ``mlm_accuracy`` and ``teacher_agreement`` are
+    shares of top-1 answers at the masked tokens. The logs of `fit` have ``gradient_norm``,
+    ``tokens_per_second`` and ``skipped_updates`` (that were not finite), too.
 
     Source: Sanh et al. 2019, section 2; of the relations Wang et al. 2021, of the hidden states
     Jiao et al. 2020.
@@ -99,10 +109,12 @@ class Distiller(MaskedMeanTrainer):
         mse_weight: float = 0.0,
         relation_weight: float = 0.0,
         hidden_weight: float = 0.0,
+        embedding_weight: float = 0.0,
         distillation_positions: str = "all",
         relation_heads: int | None = None,
         relation_layers: Sequence[int] | None = None,
         hidden_layers: Sequence[Sequence[int]] | None = None,
+        embedding_loss: str = "cosine",
         chunk_size: int = CHUNK_SIZE,
         micro_batches: int = 1,
         **kwargs: Any,
@@ -115,12 +127,13 @@ class Distiller(MaskedMeanTrainer):
             "mse_loss": mse_weight,
             "relation_loss": relation_weight,
             "hidden_loss": hidden_weight,
+            "embedding_loss": embedding_weight,
         }
-        _check_numbers(weights, temperature, distillation_positions, chunk_size)
-        teacher, student = as_masked_lm(teacher), as_masked_lm(student)
-        _check_pair(teacher, student, weights)
+        check_settings(weights, temperature, distillation_positions, chunk_size)
+        teacher, student = as_encoder(teacher), as_encoder(student)
+        check_pair(teacher, student, weights)
         self.student = student
-        if isinstance(teacher, MaskedLanguageModel):
+        if isinstance(teacher, EncoderModel):
             teacher = teacher.as_teacher()
         # A closure: as an attribute, or behind a property, Keras would save the teacher too.
         self._teacher = lambda: teacher
@@ -138,11 +151,19 @@ class Distiller(MaskedMeanTrainer):
                 self.hidden_states = HiddenStateComparison(
                     *architectures, hidden_layers, dtype=student.dtype_policy
                 )
+        if embedding_weight:
+            sizes = teacher.embedding_size, student.embedding_size
+            with self.scope():
+                self.embeddings = EmbeddingComparison(
+                    *sizes, embedding_loss, dtype=student.dtype_policy
+                )
         # The logits of all positions are made only for a term that compares them.
         compares = {"distillation_loss", "mse_loss"} & self.loss_weights.keys()
         self._compares_all = distillation_positions == "all" and bool(compares)
         self._predicts = bool(compares) or "mlm_loss" in self.loss_weights
         self.token_counts = dict.fromkeys(self.loss_weights, "tokens")
+        if embedding_weight:
+            self.token_counts["embedding_loss"] = "texts"
         if self._predicts:
             measures = ("mlm_loss", "mlm_accuracy", "teacher_agreement")
             at_masked = measures if self._compares_all else (*measures, *compares)
@@ -158,7 +179,7 @@ class Distiller(MaskedMeanTrainer):
         return self.student, self._teacher()
 
     def call(self, inputs: Mapping[str, Tensor], training: bool = False) -> Tensor:
-        """Give the student's logits; see `MaskedLanguageModel`."""
+        """Give what the student gives: logits, hidden states or vectors; see its class."""
         return self.student(inputs, training=training)
 
     def loss_and_metrics(
@@ -166,7 +187,9 @@ class Distiller(MaskedMeanTrainer):
     ) -> tuple[Tensor, Values]:
         """Compute every term and measure; see `MaskedMeanTrainer.loss_and_metrics`."""
         inputs = batch[0]
-        teacher_states = tuple(map(ops.stop_gradient, self._teacher().hidden_states(inputs)))
+        teacher_states: tuple[Tensor, ...] = ()
+        if not (self.compares_vectors_alone and "teacher_embedding" in inputs):
+            teacher_states = tuple(map(ops.stop_gradient, self._teacher().hidden_states(inputs)))
         student_states = self.student.hidden_states(inputs, training=training)
         states, real = (teacher_states, student_states), ops.ravel(inputs["padding_mask"])
         loss = ops.zeros(())
@@ -183,10 +206,35 @@ class Distiller(MaskedMeanTrainer):
         if "hidden_loss" in token_weights:
             values = self.hidden_states(student_states, teacher_states, inputs["padding_mask"])
             metrics["hidden_loss"] = ops.ravel(values), real
-        for name in ("cosine_loss", "hidden_loss"):
+        if "embedding_loss" in token_weights:
+            values = self._embedding_loss(inputs, states)
+            metrics["embedding_loss"] = values, real_texts(inputs["padding_mask"])
+        for name in ("cosine_loss", "hidden_loss", "embedding_loss"):
             if name in token_weights:
                 loss += token_weights[name] * masked_mean(*metrics[name], count=1.0)
         return loss, metrics
+
+    @property
+    def compares_vectors_alone(self) -> bool:
+        """Whether the teacher's vectors of the texts are all that is asked of it."""
+        return self.loss_weights.keys() == {"embedding_loss"}
+
+    def _embedding_loss(
+        self, inputs: Mapping[str, Tensor], states: tuple[Sequence[Tensor], Sequence[Tensor]]
+    ) -> Tensor:
+        """Give the term of the texts' vectors: float32 [B]."""
+        if "sequence_ids" in inputs:
+            raise UserError(
+                "rows hold several texts, which loss.embedding_weight cannot tell apart; leave "
+                "data.packing out"
+            )
+        teacher_states, student_states = states
+        teacher_embedding = inputs.get("teacher_embedding")
+        if teacher_embedding is None:
+            embedded = self._teacher().embed(teacher_states[-1], inputs["padding_mask"])
+            teacher_embedding = ops.stop_gradient(embedded)
+        embedding = self.student.embed(student_states[-1], inputs["padding_mask"])
+        return self.embeddings(embedding, teacher_embedding)
 
     def _predictions(
         self,
@@ -283,37 +331,3 @@ def _projection(model: MaskedLanguageModel, hidden: Tensor, training: bool) -> P
         return projection
     # In bfloat16 many logits are equal, and a tie counts as a hit.
     return projection._replace(hidden=ops.cast(projection.hidden, "float32"))
-
-
-def _check_numbers(
-    weights: Mapping[str, float], temperature: float, positions: str, chunk_size: int
-) -> None:
-    if not isinstance(chunk_size, int) or chunk_size < 1:
-        raise UserError(f"chunk_size is {chunk_size!r}; it must be a whole number above 0")
-    if temperature <= 0:
-        raise UserError(f"temperature is {temperature}; it must be above 0")
-    negative = [name for name, weight in weights.items() if weight < 0]
-    if negative:
-        raise UserError(f"the weight of {negative[0]} is {weights[negative[0]]}; use 0 or more")
-    if not any(weights.values()):
-        raise UserError("all loss weights are 0; there is nothing to learn")
-    if positions not in POSITIONS:
-        raise UserError(f"distillation_positions {positions!r}: use {' or '.join(POSITIONS)}")
-
-
-def _check_pair(
-    teacher: MaskedLanguageModel, student: MaskedLanguageModel, weights: Mapping[str, float]
-) -> None:
-    ours, theirs = student.architecture, teacher.architecture
-    tokenizers = [model.tokenizer for model in (teacher, student) if model.tokenizer]
-    if ours.vocabulary_size != theirs.vocabulary_size or len({t.sha256 for t in tokenizers}) > 1:
-        raise UserError(
-            f"teacher ({theirs.vocabulary_size} tokens) and student ({ours.vocabulary_size}) have "
-            "different vocabularies or tokenizers; their predictions cannot be compared"
-        )
-    if weights["cosine_loss"] and ours.hidden_size != theirs.hidden_size:
-        raise UserError(
-            f"teacher and student have hidden sizes {theirs.hidden_size} and {ours.hidden_size}, "
-            "which the cosine term cannot compare; set loss.cosine_weight to 0, and "
-            "loss.relation_weight to 3 in its place"
-        )

@@ -3,7 +3,8 @@
 A student that starts from some of its teacher's layers can be tried before it exists: the teacher
 runs with these layers alone. What is measured is how near that is to the whole teacher, in what it
 predicts and in its last hidden states: the one alone prefers low layers, which predict words and
-are of little use for tasks, the other high ones (docs/quality.md).
+are of little use for tasks, the other high ones (docs/quality.md). Of a model that predicts no
+words it is the hidden states alone, of a sentence encoder its vectors.
 
 Dimensions: B batch, S sequence, P prediction slots, D hidden, L layers.
 
@@ -23,7 +24,10 @@ from keras import ops
 
 from tf_distilbert.losses.per_token import cosine_loss, masked_mean
 from tf_distilbert.models.encoder import seen_keys
+from tf_distilbert.models.encoder_model import EncoderModel
 from tf_distilbert.models.masked_language_model import MaskedLanguageModel, gather_positions
+from tf_distilbert.models.sentence_encoder import SentenceEncoder
+from tf_distilbert.training.batch import real_texts
 
 MOST_TRIALS = 64
 """How many maps are tried."""
@@ -38,22 +42,24 @@ class Trial:
 
     Attributes:
         layers: the teacher's layers, from 0, in order.
-        agreement: share of masked tokens at which the top answer is the whole teacher's.
-        cosine_loss: mean of 1 - cos of the last hidden states, over real tokens.
+        agreement: share of masked tokens at which the top answer is the whole teacher's; None of a
+            model without a masked-LM head.
+        cosine_loss: mean of 1 - cos of the last hidden states, over real tokens; of a sentence
+            encoder of its vectors, over texts.
     """
 
     layers: tuple[int, ...]
-    agreement: float
+    agreement: float | None
     cosine_loss: float
 
     @property
     def score(self) -> float:
         """What is compared: higher is better."""
-        return self.agreement - self.cosine_loss
+        return (self.agreement or 0.0) - self.cosine_loss
 
 
 def search_layers(
-    teacher: MaskedLanguageModel,
+    teacher: EncoderModel,
     num_layers: int,
     start: Sequence[int],
     sample: Iterable[Any],
@@ -114,33 +120,43 @@ def _neighbours(layers: tuple[int, ...], depth: int, distance: int) -> list[tupl
     return sorted(found)
 
 
-def _measure(
-    teacher: MaskedLanguageModel, batches: Sequence[Any]
-) -> Callable[[tuple[int, ...]], Trial]:
+def _measure(teacher: EncoderModel, batches: Sequence[Any]) -> Callable[[tuple[int, ...]], Trial]:
     """Make the function that tries a map."""
+    predicts = isinstance(teacher, MaskedLanguageModel)
     expected = []
     for inputs, _, _ in batches:
         embedded, *_, last = teacher.hidden_states(inputs)
-        expected.append((embedded, last, _top_answers(teacher, last, inputs)))
+        top = _top_answers(teacher, last, inputs) if predicts else None
+        expected.append((embedded, last, top))
 
     def measure(layers: tuple[int, ...]) -> Trial:
-        hits = masked = distance = tokens = 0.0
+        hits = masked = distance = count = 0.0
         for (inputs, _, weights), (embedded, last, top) in zip(batches, expected, strict=True):
             found = _run(teacher, layers, embedded, inputs)
-            counts = np.ravel(weights).astype("float32")
-            hits += float(counts @ (_top_answers(teacher, found, inputs) == top))
-            masked += float(counts.sum())
-            real = np.asarray(inputs["padding_mask"], "float32")
-            distance += float(masked_mean(cosine_loss(found, last), real, count=1.0))
-            tokens += float(real.sum())
-        return Trial(layers, hits / max(masked, 1.0), distance / tokens)
+            if predicts:
+                counts = np.ravel(weights).astype("float32")
+                hits += float(counts @ (_top_answers(teacher, found, inputs) == top))
+                masked += float(counts.sum())
+            values, real = _distances(teacher, found, last, inputs["padding_mask"])
+            distance += float(masked_mean(values, real, count=1.0))
+            count += float(ops.sum(real))
+        agreement = hits / max(masked, 1.0) if predicts else None
+        return Trial(layers, agreement, distance / count)
 
     return measure
 
 
-def _run(
-    teacher: MaskedLanguageModel, layers: Sequence[int], embedded: Tensor, inputs: Any
-) -> Tensor:
+def _distances(
+    teacher: EncoderModel, found: Tensor, last: Tensor, padding_mask: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Compare hidden states, of a sentence encoder vectors; and say which of them count."""
+    if isinstance(teacher, SentenceEncoder):
+        vectors = (teacher.embed(hidden, padding_mask) for hidden in (found, last))
+        return cosine_loss(*vectors), real_texts(padding_mask)
+    return cosine_loss(found, last), ops.cast(padding_mask, "float32")
+
+
+def _run(teacher: EncoderModel, layers: Sequence[int], embedded: Tensor, inputs: Any) -> Tensor:
     """Run some of the layers on embeddings: last hidden states, float [B, S, D]."""
     seen = seen_keys(inputs["padding_mask"], inputs.get("sequence_ids"))
     length = embedded.shape[1]

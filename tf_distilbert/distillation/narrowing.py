@@ -21,10 +21,15 @@ from keras import ops
 
 from tf_distilbert.models.architecture import Architecture
 from tf_distilbert.models.encoder import Block, activate, seen_keys
-from tf_distilbert.models.masked_language_model import MaskedLanguageModel
+from tf_distilbert.models.encoder_model import EncoderModel
 
 Values = Mapping[str, np.ndarray]
 """Weights by our names; see `hf_weights.named_variables`."""
+
+
+# Of heads: masked LM's, and the projection of a sentence encoder.
+_OUTPUTS = ("head/output_bias", "head/kernel", "head/bias")
+_KERNELS = ("head/transform/kernel", "head/kernel")
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,7 @@ class Importance:
     neurons: np.ndarray
 
 
-def measure_importance(model: MaskedLanguageModel, sample: Iterable[Any]) -> Importance:
+def measure_importance(model: EncoderModel, sample: Iterable[Any]) -> Importance:
     """Measure what each part of an encoder is worth on some text.
 
     Args:
@@ -67,7 +72,7 @@ def measure_importance(model: MaskedLanguageModel, sample: Iterable[Any]) -> Imp
 
 
 def _sums(
-    model: MaskedLanguageModel, inputs: Any, real: np.ndarray, kernels: Sequence[np.ndarray]
+    model: EncoderModel, inputs: Any, real: np.ndarray, kernels: Sequence[np.ndarray]
 ) -> list[np.ndarray]:
     """Add up over real tokens: [D], [L, H], [L, F]."""
     states = model.hidden_states(inputs)
@@ -133,9 +138,9 @@ def cut_out(
     for name, value in values.items():
         if name.startswith("encoder/block_"):
             continue
-        # The last axis is the hidden one, but for the output bias; the first, too, of a kernel.
-        cut = value if name == "head/output_bias" else value[..., dims]
-        found[name] = cut[dims] if name == "head/transform/kernel" else cut
+        # The last axis is the hidden one, but of what a head puts out; of its kernels the first.
+        cut = value if name in _OUTPUTS else value[..., dims]
+        found[name] = cut[dims] if name in _KERNELS else cut
     for i, layer in enumerate(layers):
         heads = kept("heads", layer, teacher.num_heads, student.num_heads)
         sizes = teacher.intermediate_size, student.intermediate_size

@@ -12,21 +12,20 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
+import numpy as np
 
 from tf_distilbert.distillation.layer_search import Trial, search_layers
 from tf_distilbert.distillation.narrowing import cut_out, measure_importance
+from tf_distilbert.distillation.pair import Teacher, as_encoder, can_predict
 from tf_distilbert.distillation.student_shape import resolve_layers, student_architecture
 from tf_distilbert.errors import UserError
-from tf_distilbert.model_files.folder import load_model
+from tf_distilbert.model_files.folder import load_model, load_task_model
 from tf_distilbert.model_files.hf_weights import named_variables
-from tf_distilbert.model_files.keras_nlp_models import (
-    KerasNlpMaskedLanguageModel,
-    as_model,
-    named_values,
-)
+from tf_distilbert.model_files.keras_nlp_models import named_values
+from tf_distilbert.models.architecture import Architecture
+from tf_distilbert.models.encoder_model import EncoderModel
 from tf_distilbert.models.masked_language_model import MaskedLanguageModel
-
-Teacher = MaskedLanguageModel | KerasNlpMaskedLanguageModel
+from tf_distilbert.models.sentence_encoder import SentenceEncoder
 
 AUTO = "auto"
 """The layer map that is found by trying; see `search_layers`."""
@@ -42,16 +41,18 @@ def build_student(
     intermediate_size: int | None = None,
     fold_segments: bool = True,
     initialize_from: str = "teacher",
+    keep_projection: bool = True,
     sample: Iterable[Any] | None = None,
-) -> MaskedLanguageModel:
+) -> EncoderModel:
     """Build the student of a teacher and start it from the teacher's weights.
 
     Embeddings, the layers of the map and the whole masked-LM head are copied, as far as a narrower
-    student has room. Or take a student that is there already, to go on with it under another loss,
+    student has room; of a sentence encoder pooling, projection and prompts, too. The heads of tasks
+    are left out. Or take a student that is there already, to go on with it under another loss,
     another text or another teacher.
 
     Args:
-        teacher: a BERT, RoBERTa or DistilBERT with its masked-LM head: one of `load_model`, or a
+        teacher: a BERT, RoBERTa or DistilBERT: one of `load_model` or `load_task_model`, or a
             keras-nlp ``BertMaskedLM``, ``DistilBertMaskedLM`` or ``RobertaMaskedLM``.
         num_layers: the student's depth; by default the map's length, or half the teacher's layers.
         layer_map: for each student layer the teacher layer (from 0) to copy; by default
@@ -68,17 +69,22 @@ def build_student(
             as the ``model`` of an earlier run, or anything else that `load_model` takes, but for
             keras-nlp's presets. It is taken as it is, depth and sizes included; `Distiller` sees
             whether it has the teacher's vocabulary.
+        keep_projection: let the vectors of a narrower sentence encoder have the teacher's size, by
+            a projection of its own, which begins with what was kept at its old places. ``False``:
+            its vectors are as narrow as it is.
         sample: batches of `masked_lm_dataset`, of about a thousand sequences: what the teacher's
             parts are ranked on, and maps tried. Needed for these alone.
 
     Returns:
-        A DistilBERT; of a RoBERTa, which differs in more than depth, a smaller RoBERTa. It has the
-        teacher's tokenizer. Of a folder, the folder's model with the folder's tokenizer.
+        A DistilBERT; of a RoBERTa, which differs in more than depth, a smaller RoBERTa. It is a
+        `MaskedLanguageModel` if the teacher is one, a `SentenceEncoder` of a `SentenceEncoder`,
+        else an `EncoderModel`, with the teacher's tokenizer. Of a folder, the folder's model with
+        the folder's tokenizer.
 
     Raises:
-        UserError: the teacher is no masked language model; depth, sizes or layer map do not fit it,
-            or are given beside a folder; the folder is missing, broken, or of no masked language
-            model; or a sample is needed and is not there.
+        UserError: the teacher is no model of these; depth, sizes or layer map do not fit it, or are
+            given beside a folder; the folder is missing, broken, or of another kind of model; or a
+            sample is needed and is not there.
 
     Source: Sanh et al. 2019, section 3; for narrower ones see `measure_importance`.
 
@@ -98,6 +104,7 @@ def build_student(
         intermediate_size=intermediate_size,
         fold_segments=fold_segments,
         initialize_from=initialize_from,
+        keep_projection=keep_projection,
     )
     if start:
         start.apply(teacher, student, sample)
@@ -131,7 +138,7 @@ class StudentStart:
     def apply(
         self,
         teacher: keras.Model,
-        student: MaskedLanguageModel,
+        student: EncoderModel,
         sample: Iterable[Any] | None = None,
     ) -> list[Trial]:
         """Give a student its first weights.
@@ -154,7 +161,7 @@ class StudentStart:
                 "a narrower student, and layer_map auto, need text to choose by; give "
                 "build_student a sample: batches of masked_lm_dataset"
             )
-        teacher, layers, trials, importance = as_model(teacher), self.layers, [], None
+        teacher, layers, trials, importance = as_encoder(teacher), self.layers, [], None
         if self.needs_sample:
             ranked = _as_ours(teacher)
             if self.is_searched:
@@ -169,15 +176,21 @@ class StudentStart:
                 values["encoder/position_table"] + values["encoder/segment_table"][0]
             )
         architectures = teacher.architecture, student.architecture
+        own = named_variables(student)
+        if "head/kernel" in own and "head/kernel" not in values:  # which changes nothing
+            width = teacher.architecture.hidden_size
+            values |= {"head/kernel": np.eye(width), "head/bias": np.zeros(width)}
+        # The head of a task is none of the student's.
+        values = {n: v for n, v in values.items() if n in own or n.startswith("encoder/")}
         values = cut_out(values, *architectures, layers, importance)
-        for name, variable in named_variables(student).items():
+        for name, variable in own.items():
             variable.assign(values[name])
         return trials
 
 
 def make_student(
     teacher: keras.Model, num_layers: int | None = None, **settings: Any
-) -> tuple[MaskedLanguageModel, StudentStart | None]:
+) -> tuple[EncoderModel, StudentStart | None]:
     """Make a student of the right shape, and say what it starts from.
 
     Args:
@@ -189,23 +202,39 @@ def make_student(
     Raises:
         UserError: as `build_student`.
     """
-    teacher = as_model(teacher)
+    teacher = as_encoder(teacher)
+    keep_projection = settings.pop("keep_projection", True)
     fold_segments = settings.pop("fold_segments", True)
     initialize_from = settings.pop("initialize_from", "teacher")
     layer_map = settings.pop("layer_map", None)
     if initialize_from not in ("teacher", "random"):
         own = {"num_layers": num_layers, "layer_map": layer_map, **settings}
-        return _load_student(initialize_from, own), None
+        return _load_student(initialize_from, own, teacher), None
     copies, depth = initialize_from == "teacher", teacher.architecture.num_layers
     is_searched = _is_searched(layer_map, copies)
     layers = resolve_layers(depth, num_layers, None if is_searched else layer_map)
     architecture = student_architecture(teacher.architecture, len(layers), copies, **settings)
-    student = MaskedLanguageModel(architecture, teacher.tokenizer, name="student")
+    student = _new_student(teacher, architecture, keep_projection)
     widths = ("hidden_size", "num_heads", "intermediate_size")
     is_narrower = any(
         getattr(architecture, name) < getattr(teacher.architecture, name) for name in widths
     )
     return student, StudentStart(tuple(layers), is_searched, is_narrower, copies, fold_segments)
+
+
+def _new_student(
+    teacher: Teacher, architecture: Architecture, keep_projection: bool
+) -> EncoderModel:
+    """Make an untrained model of the teacher's kind."""
+    if can_predict(teacher):
+        return MaskedLanguageModel(architecture, teacher.tokenizer, name="student")
+    if not isinstance(teacher, SentenceEncoder):  # the head of a task is not taken over
+        return EncoderModel(architecture, teacher.tokenizer, name="student")
+    settings = teacher.settings
+    is_narrower = architecture.hidden_size != teacher.architecture.hidden_size
+    if is_narrower and keep_projection and teacher.head is None:
+        settings["projection_size"] = teacher.embedding_size
+    return SentenceEncoder(architecture, teacher.tokenizer, name="student", **settings)
 
 
 def _is_searched(layer_map: Sequence[int] | str | None, copies: bool) -> bool:
@@ -224,9 +253,9 @@ def _is_searched(layer_map: Sequence[int] | str | None, copies: bool) -> bool:
     return True
 
 
-def _as_ours(teacher: Teacher) -> MaskedLanguageModel:
+def _as_ours(teacher: Teacher) -> EncoderModel:
     """Give a teacher as a model whose layers can be looked into."""
-    if isinstance(teacher, MaskedLanguageModel):
+    if isinstance(teacher, EncoderModel):
         return teacher
     copy = MaskedLanguageModel(teacher.architecture)
     values = named_values(teacher)
@@ -235,7 +264,7 @@ def _as_ours(teacher: Teacher) -> MaskedLanguageModel:
     return copy
 
 
-def _load_student(path: str, own: dict[str, Any]) -> MaskedLanguageModel:
+def _load_student(path: str, own: dict[str, Any], teacher: Teacher) -> EncoderModel:
     for name, given in own.items():
         if given is not None:
             raise UserError(
@@ -243,10 +272,10 @@ def _load_student(path: str, own: dict[str, Any]) -> MaskedLanguageModel:
                 "layers and sizes; remove one"
             )
     try:
-        student = load_model(path)
+        student = load_model(path) if can_predict(teacher) else load_task_model(path, teacher.task)
     except UserError as error:
         raise UserError(f"student.initialize_from: {error}") from None
-    if not isinstance(student, MaskedLanguageModel):
+    if not isinstance(student, EncoderModel):
         raise UserError(
             f"student.initialize_from: {path}: a keras-nlp preset cannot be trained on; give "
             "another model"

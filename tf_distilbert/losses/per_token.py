@@ -111,6 +111,19 @@ def hidden_state_loss(
     return ops.mean(ops.square(student_hidden - teacher_hidden), axis=-1)
 
 
+def embedding_mse_loss(student: Tensor, teacher: Tensor) -> Tensor:
+    """Squared distance of two vectors, a mean over their numbers.
+
+    Args:
+        student: float [..., E].
+        teacher: float [..., E].
+
+    Returns:
+        float32 [...].
+    """
+    return ops.mean(ops.square(_float32(student) - _float32(teacher)), axis=-1)
+
+
 def masked_mean(values: Tensor, weights: Tensor, count: Tensor | None = None) -> Tensor:
     """Weighted sum of the values, divided by a token count.
 

@@ -21,6 +21,7 @@ from tf_distilbert.errors import UserError
 from tf_distilbert.losses.vocabulary import Projection
 from tf_distilbert.model_files.hf_weights import named_variables
 from tf_distilbert.models.architecture import Architecture
+from tf_distilbert.models.encoder_model import EncoderModel
 from tf_distilbert.models.masked_language_model import MaskedLanguageModel
 from tf_distilbert.tokenization.byte_pair import BytePairTokenizer
 from tf_distilbert.tokenization.tokenizer import Tokenizer
@@ -210,7 +211,7 @@ def as_model(model: keras.Model) -> MaskedLanguageModel | KerasNlpMaskedLanguage
     )
 
 
-def named_values(model: MaskedLanguageModel | KerasNlpMaskedLanguageModel) -> dict[str, np.ndarray]:
+def named_values(model: EncoderModel | KerasNlpMaskedLanguageModel) -> dict[str, np.ndarray]:
     """Give a model's weights under our names, as in `hf_weights.named_variables`, whoever's it is.
 
     ``query_key_value`` is [D, 3·D]: query, key, value.

@@ -118,6 +118,13 @@ class EncoderModel(keras.Model):
                 f"use {positions} at most"
             )
 
+    def check_packing(self) -> None:
+        """See that rows of several sequences can be taken; these can.
+
+        Raises:
+            UserError: the attention cannot keep sequences apart (keras-nlp's).
+        """
+
     def _settings(self) -> dict[str, Any]:
         """What the constructor takes beside architecture and tokenizer."""
         return {}

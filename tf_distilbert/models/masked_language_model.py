@@ -89,13 +89,6 @@ class MaskedLanguageModel(EncoderModel):
         """Give what makes the logits of last hidden states, float [N, D]."""
         return Projection(self.head(hidden), self.encoder.token_table, self.head.output_bias)
 
-    def check_packing(self) -> None:
-        """See that rows of several sequences can be taken; these can.
-
-        Raises:
-            UserError: the attention cannot keep sequences apart (keras-nlp's).
-        """
-
 
 def gather_positions(hidden: Tensor, positions: Tensor) -> Tensor:
     """Pick rows of each sequence: float [B, S, D] and int [B, P] to float [B·P, D]."""

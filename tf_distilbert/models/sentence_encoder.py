@@ -118,6 +118,18 @@ class SentenceEncoder(EncoderModel):
         """Give the texts' vectors, float32 [B, E]."""
         return self.embed(self.hidden_states(inputs, training)[-1], inputs["padding_mask"])
 
+    def check_length(self, sequence_length: int) -> None:
+        """See that no more of a text is taken than the model reads.
+
+        Raises:
+            UserError: it is more.
+        """
+        if sequence_length > self.max_length:
+            raise UserError(
+                f"sequence_length is {sequence_length}, the model reads {self.max_length} tokens "
+                f"of a text; use {self.max_length} at most"
+            )
+
     def embed(self, hidden: Tensor, padding_mask: Tensor) -> Tensor:
         """Make vectors of last hidden states: float [B, S, D] and bool or 0/1 [B, S] to [B, E]."""
         vectors = pool(hidden, padding_mask, self.pooling)
@@ -147,6 +159,11 @@ class SentenceEncoder(EncoderModel):
             raise UserError(f"prompt {name!r}: is none of the model's prompts: {there}")
         return self.prompts[name]
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the constructor takes beside architecture and tokenizer."""
+        return self._settings()
+
     def _settings(self) -> dict[str, Any]:
         names = ("pooling", "normalize", "max_length", "prompts", "default_prompt")
         projection = ("projection_size", "projection_activation", "projection_bias")
@@ -158,18 +175,19 @@ def pool(hidden: Tensor, padding_mask: Tensor, pooling: str) -> Tensor:
 
     Args:
         hidden: float [B, S, D]; what it is at padding does not matter.
-        padding_mask: bool or 0/1 [B, S], true at real tokens, of which each text has one at least.
+        padding_mask: bool or 0/1 [B, S], true at real tokens.
         pooling: one of `POOLINGS`.
 
     Returns:
-        float32 [B, D].
+        float32 [B, D]; finite for a row without any token, too.
     """
     hidden = ops.cast(hidden, "float32")
     real = ops.cast(padding_mask, "bool")[..., None]
     if pooling == "cls":
         return hidden[:, 0]
     if pooling == "max":
-        return ops.max(ops.where(real, hidden, _LOWEST), axis=1)
+        largest = ops.max(ops.where(real, hidden, _LOWEST), axis=1)
+        return ops.where(ops.any(real, axis=1), largest, 0.0)  # a row may be empty
     weights = ops.cast(real, "float32")
     if pooling == "weightedmean":
         weights *= ops.arange(1, ops.shape(hidden)[1] + 1, dtype="float32")[None, :, None]

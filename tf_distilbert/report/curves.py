@@ -14,6 +14,7 @@ _TITLES = {
     "cosine_loss": "Cosine loss",
     "mse_loss": "Squared error of the logits",
     "relation_loss": "KL divergence of attention relations",
+    "embedding_loss": "Distance of the vectors of texts",
     "task_loss": "Loss of the labels",
     "hidden_loss": "Squared distance of hidden states",
     "mlm_accuracy": "Masked-LM accuracy",

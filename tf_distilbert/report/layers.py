@@ -41,12 +41,15 @@ def search_table(run: Run) -> Table | None:
     shown = [(n, each) for n, each in ranked if n <= _MOST_CHOICES or each.layers == even]
     rows = [_row(rank, trial, trial.layers == even) for rank, trial in shown]
     number = f"{len(shown)} of " if len(shown) < len(ranked) else ""
-    columns = ["rank", "teacher's layers", "same top answer", "cosine loss", "choice"]
+    predicts = run.tried[0].agreement is not None
+    figures = [*(["same top answer"] if predicts else []), "cosine loss"]
+    columns = ["rank", "teacher's layers", *figures, "choice"]
     return Table(f"{run.name}: layers to begin from, {number}{len(ranked)} tried", columns, rows)
 
 
 def _row(rank: int, trial: Trial, is_even: bool) -> tuple[str, list[str]]:
-    figures = f"{trial.agreement:.2%}", f"{trial.cosine_loss:.4f}"
+    agreement = [] if trial.agreement is None else [f"{trial.agreement:.2%}"]
+    figures = *agreement, f"{trial.cosine_loss:.4f}"
     choice = [name for name, holds in (("taken", rank == 1), ("even", is_even)) if holds]
     return str(rank), [listed_layers(trial), *figures, ", ".join(choice)]
 

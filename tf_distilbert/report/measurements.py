@@ -79,7 +79,7 @@ def measure_run(number: int, models: RunModels) -> Measured:
         by_name["teacher"] = models.whole_teacher, models.run.teacher
     speeds = measure_models({name: path for name, (_, path) in by_name.items()}, _ROUNDS)
     metrics = {}
-    if models.held_out is not None:
+    if models.held_out is not None and models.predicts_words:
         metrics = measure(models.model, models.teacher, models.held_out.batches())
     facts = {
         name: _size(model)

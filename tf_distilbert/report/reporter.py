@@ -106,7 +106,8 @@ def _compare(runs: Sequence[Run], page: Page, console: Console) -> list[Measured
         measured.append(measure_run(index, models))
         if models.held_out is not None:
             page.measured_on[run.name] = models.held_out.num_sequences
-            examples.add(models, models.held_out)
+            if models.predicts_words:
+                examples.add(models, models.held_out)
             if line := layer_line(index, models, models.held_out):
                 lines.append(line)
         if models.notes:

@@ -12,7 +12,7 @@ from tf_distilbert.data.pipeline import evaluation_dataset
 from tf_distilbert.data.records import Records
 from tf_distilbert.distillation.trimming import trimmed_to
 from tf_distilbert.errors import UserError
-from tf_distilbert.model_files.folder import load_model, load_task_model
+from tf_distilbert.model_files.folder import load_model, load_task_model, written_task
 from tf_distilbert.report.run import Run
 from tf_distilbert.runs.records import find_records
 
@@ -26,9 +26,11 @@ class HeldOut:
 
     Attributes:
         records: all of it.
+        hides_words: whether the models predict words, which are then hidden.
     """
 
     records: Records
+    hides_words: bool = True
 
     @property
     def batch_size(self) -> int:
@@ -42,7 +44,7 @@ class HeldOut:
 
     def batches(self, number: int = _NUM_BATCHES) -> tf.data.Dataset:
         """Give the first sequences, masked as every evaluation masks them."""
-        masker = TokenMasker.for_records(self.records)
+        masker = TokenMasker.for_records(self.records, **({} if self.hides_words else {"rate": 0}))
         return evaluation_dataset(self.records, masker, self.batch_size).take(number)
 
 
@@ -92,6 +94,11 @@ class RunModels:
         models.find_records()
         return models
 
+    @property
+    def predicts_words(self) -> bool:
+        """Whether the model has a masked-LM head."""
+        return self.model.task == "masked_lm"
+
     def find_teacher(self, path: str) -> None:
         """Load the teacher, if it is still there and still that of the model."""
         done = "loaded"
@@ -124,8 +131,9 @@ class RunModels:
                 "quality, layers and examples are left out."
             )
         else:
-            self.held_out = HeldOut(records)
+            self.held_out = HeldOut(records, self.predicts_words)
 
 
 def _load(run: Run, path: str | Path) -> keras.Model:
-    return (load_task_model if run.verb == "finetune" else load_model)(path)
+    predicts_words = run.verb != "finetune" and written_task(path) in (None, "masked_lm")
+    return (load_model if predicts_words else load_task_model)(path)

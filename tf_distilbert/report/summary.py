@@ -16,6 +16,7 @@ _TERMS = {
     "cosine_weight": "cosine",
     "mse_weight": "squared error of logits",
     "relation_weight": "attention relations",
+    "embedding_weight": "vectors of texts",
     "task_weight": "labels",
     "hidden_weight": "hidden states",
 }

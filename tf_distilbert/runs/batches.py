@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tf_distilbert.config.jobs import DistillConfig, PretrainConfig
@@ -63,6 +64,7 @@ def masked_lm_batches(
     records: Records,
     held_out: Records | None,
     config: DistillConfig | PretrainConfig,
+    vectors: tuple[np.ndarray | None, np.ndarray | None] = (None, None),
 ) -> TrainingBatches:
     """Make masked batches of records, shared by the devices of a trainer.
 
@@ -70,6 +72,7 @@ def masked_lm_batches(
         trainer: whose strategy shares the batches, and which measures what is held out.
         records, held_out: what is learnt from, and what is measured on, if anything.
         config: of the run.
+        vectors: the teacher's of both, if they come along; see `teacher_vectors`.
     """
     train, strategy = config.train, trainer.strategy
     masking = asdict(config.data.masking) | ({} if _predicts(trainer) else _AS_IT_IS)
@@ -88,6 +91,7 @@ def masked_lm_batches(
             seed=train.seed,
             first_step=first_step,
             num_steps=total_steps - first_step,
+            vectors=vectors[0],
         )
         return distributed_dataset(strategy, lambda n, parts: make(num_parts=n, parts=parts))
 
@@ -100,7 +104,7 @@ def masked_lm_batches(
         description=f"{train.global_batch_size} sequences, about {tokens:,.0f} tokens each",
         make_stream=make_stream,
         describe_batch=partial(_describe_batch, rows, train),
-        validate=_validation(trainer, held_out, train) if held_out else None,
+        validate=_validation(trainer, held_out, train, vectors[1]) if held_out else None,
         damaged=damaged,
     )
 
@@ -110,12 +114,17 @@ def _predicts(trainer: MaskedMeanTrainer) -> bool:
     return "predictions" in trainer.token_counts.values()
 
 
-def _validation(trainer: MaskedMeanTrainer, held_out: Records, config: TrainConfig) -> Validate:
+def _validation(
+    trainer: MaskedMeanTrainer,
+    held_out: Records,
+    config: TrainConfig,
+    vectors: np.ndarray | None,
+) -> Validate:
     batch_size = config.validation_batch_size * num_replicas(trainer.strategy)
     # Masked as an evaluation masks, whatever training does: metrics of all runs compare.
     masking = {} if _predicts(trainer) else _AS_IT_IS
     masker = TokenMasker.for_records(held_out, **masking)
-    make = partial(evaluation_dataset, held_out, masker, batch_size)
+    make = partial(evaluation_dataset, held_out, masker, batch_size, vectors=vectors)
     batches = distributed_dataset(trainer.strategy, lambda n, parts: make(num_parts=n, parts=parts))
     steps = -(-len(held_out) // batch_size)
     return lambda callbacks: trainer.evaluate(

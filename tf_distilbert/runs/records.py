@@ -78,7 +78,10 @@ def _prepared(
     name: str, text: list[str], config: DataConfig, tokenizer: Tokenizer, folder: Path
 ) -> Path:
     """Tell where the records of a text are prepared, or were: maybe for a run beside this one."""
-    digest = _digest(text, tokenizer.sha256, config.sequence_length, config.invalid_utf8)
+    facts: list[str | int] = [tokenizer.sha256, config.sequence_length, config.invalid_utf8]
+    if config.rows != "blocks":  # which the names of earlier versions' records do not say
+        facts.append(config.rows)
+    digest = _digest(text, *facts)
     own = folder / f"{name}-{digest}"
     if not (own / MANIFEST).exists():
         for path in sorted(folder.parent.glob(f"*-data/{own.name}/{MANIFEST}")):
@@ -103,6 +106,7 @@ def _open_or_prepare(
             sequence_length=config.sequence_length,
             workers=config.workers,
             invalid_utf8=config.invalid_utf8,
+            rows=config.rows,
             progress=progress,
             on_corrupt=config.on_corrupt,
         )
@@ -116,6 +120,11 @@ def _open_or_prepare(
         raise UserError(
             f"{records_path}: has sequences of {records.sequence_length} tokens, "
             f"data.sequence_length is {config.sequence_length}; make them equal"
+        )
+    if records.rows != config.rows:
+        raise UserError(
+            f"{records_path}: has {records.rows} for rows, data.rows is {config.rows}; make them "
+            f"equal, or prepare the text with --rows {config.rows}"
         )
     ProgressReport(progress, [], with_bar=False).warn_of(records)
     return records

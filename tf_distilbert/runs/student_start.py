@@ -17,12 +17,13 @@ from tf_distilbert.data.masking import TokenMasker
 from tf_distilbert.data.pipeline import masked_lm_dataset
 from tf_distilbert.data.records import Records
 from tf_distilbert.distillation.layer_search import Trial
-from tf_distilbert.distillation.student import StudentStart, Teacher
+from tf_distilbert.distillation.pair import Teacher, can_predict
+from tf_distilbert.distillation.student import StudentStart
 from tf_distilbert.distillation.trimming import check_how_many, trim_model
 from tf_distilbert.errors import UserError
 from tf_distilbert.json_file import read_json
 from tf_distilbert.model_files.keras_nlp_models import named_values
-from tf_distilbert.models.masked_language_model import MaskedLanguageModel
+from tf_distilbert.models.encoder_model import EncoderModel
 from tf_distilbert.runs.directory import SEARCH_FILE
 from tf_distilbert.runs.job import Job
 from tf_distilbert.runs.records import load_or_choose_tokens
@@ -42,8 +43,8 @@ _FIGURES = ("agreement", "cosine_loss")
 
 
 def with_trimmed_vocabulary(
-    teacher: Teacher, student: MaskedLanguageModel, size: int, job: Job, data: DataConfig
-) -> tuple[MaskedLanguageModel, MaskedLanguageModel]:
+    teacher: Teacher, student: EncoderModel, size: int, job: Job, data: DataConfig
+) -> tuple[EncoderModel, EncoderModel]:
     """Cut a pair's vocabulary to the commonest tokens of the run's text.
 
     The teacher's predictions over these tokens stay what they were.
@@ -62,7 +63,7 @@ def with_trimmed_vocabulary(
         UserError: the size does not fit the vocabulary; the text is at fault; or the teacher is
             keras-nlp's.
     """
-    if not isinstance(teacher, MaskedLanguageModel) or teacher.tokenizer is None:
+    if not isinstance(teacher, EncoderModel) or teacher.tokenizer is None:
         raise UserError(
             "student.vocabulary: a keras-nlp preset's vocabulary cannot be cut; leave "
             "student.vocabulary out, or give another teacher"
@@ -80,7 +81,7 @@ def with_trimmed_vocabulary(
 
 
 def start_student(
-    teacher: Teacher, student: MaskedLanguageModel, start: StudentStart, records: Records, job: Job
+    teacher: Teacher, student: EncoderModel, start: StudentStart, records: Records, job: Job
 ) -> None:
     """Give a student its first weights, and say which layers they come from if that was searched.
 
@@ -95,7 +96,7 @@ def start_student(
     sample = None
     if start.needs_sample:
         say(job.console, "choosing what the student starts from")
-        sample = _sample(records, job.config.train.seed)
+        sample = _sample(records, job.config.train.seed, can_predict(teacher))
     with job.strategy.scope():
         trials = start.apply(teacher, student, sample)
     if start.needs_sample and num_workers(job.strategy) > 1:
@@ -121,22 +122,27 @@ def tried_layer_maps(run: Path) -> list[Trial]:
         return []
     try:
         return [
-            Trial(tuple(map(int, each["layers"])), *(float(each[name]) for name in _FIGURES))
+            Trial(tuple(map(int, each["layers"])), *(_number(each[name]) for name in _FIGURES))
             for each in read_json(path)["tried"]
         ]
     except (KeyError, TypeError, ValueError):
         raise UserError(f"{path}: is not what a search of layers writes; remove it") from None
 
 
-def _sample(records: Records, seed: int) -> Any:
+def _number(value: Any) -> Any:
+    """Read a figure; there is no agreement of models that predict no words."""
+    return None if value is None else float(value)
+
+
+def _sample(records: Records, seed: int, hides_words: bool) -> Any:
     sequences = max(1, min(_SEQUENCES, _TOKENS // records.sequence_length, len(records)))
     size = min(_AT_ONCE, sequences)
-    masker = TokenMasker.for_records(records, seed=seed)
+    masker = TokenMasker.for_records(records, seed=seed, **({} if hides_words else {"rate": 0.0}))
     batches = masked_lm_dataset(records, masker, size, seed=seed, num_steps=sequences // size)
     return batches.as_numpy_iterator()
 
 
-def _check_same(student: MaskedLanguageModel, strategy: Strategy) -> None:
+def _check_same(student: EncoderModel, strategy: Strategy) -> None:
     """See that all workers have the same student, which each has started by itself."""
     digest = hashlib.sha256()
     for value in named_values(student).values():
@@ -165,4 +171,7 @@ def _listed(layers: tuple[int, ...]) -> str:
 
 
 def _figures(trial: Trial) -> str:
-    return f"{100 * trial.agreement:.1f} % same answers, cosine loss {trial.cosine_loss:.3f}"
+    agreement = ""
+    if trial.agreement is not None:
+        agreement = f"{100 * trial.agreement:.1f} % same answers, "
+    return f"{agreement}cosine loss {trial.cosine_loss:.3f}"

@@ -17,23 +17,28 @@ from tf_distilbert.config.jobs import DistillConfig, PretrainConfig
 from tf_distilbert.console.lines import say
 from tf_distilbert.data.records import Records
 from tf_distilbert.distillation.distiller import Distiller
+from tf_distilbert.distillation.pair import PREDICTING, Teacher, lacks_head
 from tf_distilbert.distillation.pretrainer import MaskedLMPretrainer
 from tf_distilbert.distillation.student import make_student
 from tf_distilbert.distillation.trimming import trimmed_to
 from tf_distilbert.errors import UserError
 from tf_distilbert.model_files.encoders import load_to_pretrain
-from tf_distilbert.model_files.folder import load_model
-from tf_distilbert.model_files.keras_nlp_models import KerasNlpMaskedLanguageModel
+from tf_distilbert.model_files.folder import load_model, load_task_model, written_task
 from tf_distilbert.models.architecture import Architecture
 from tf_distilbert.models.masked_language_model import MaskedLanguageModel
+from tf_distilbert.models.sentence_encoder import SentenceEncoder
 from tf_distilbert.runs.batches import masked_lm_batches
 from tf_distilbert.runs.job import Job
 from tf_distilbert.runs.loop import train_to_the_end
 from tf_distilbert.runs.records import load_or_learn_vocabulary, load_records
 from tf_distilbert.runs.student_start import start_student, with_trimmed_vocabulary
+from tf_distilbert.runs.teacher_vectors import teacher_vectors
 from tf_distilbert.tokenization.tokenizer import Tokenizer
 from tf_distilbert.training import runtime
 from tf_distilbert.training.strategy import chief_first
+
+Vectors = tuple[np.ndarray | None, np.ndarray | None]
+"""A teacher's of what is trained on, and of what is held out."""
 
 
 @runtime.kept_precision()
@@ -54,7 +59,7 @@ def distill(config: DistillConfig, console: Console | None = None) -> Path:
     job = Job.open(config, console)
     with job.at_work():
         with job.strategy.scope():
-            teacher = load_model(config.teacher)
+            teacher = load_teacher(config, job.console)
             _check_rows(teacher, config.data)
             shape, objective = asdict(config.student), asdict(config.loss) | job.trainer_arguments
             vocabulary = shape.pop("vocabulary")
@@ -70,8 +75,11 @@ def distill(config: DistillConfig, console: Console | None = None) -> Path:
         records, held_out = _load_records(job, config.data, student.tokenizer)
         if start and not job.run.has_checkpoint:
             start_student(teacher, student, start, records, job)
+        vectors: Vectors = (None, None)
+        if distiller.compares_vectors_alone:
+            vectors = _teacher_vectors(teacher, config.teacher, records, held_out, job)
         del teacher  # the distiller may hold it in fewer bytes
-        batches = masked_lm_batches(distiller, records, held_out, config)
+        batches = masked_lm_batches(distiller, records, held_out, config, vectors)
         train_to_the_end(distiller, batches, job)
         return job.finish(student, "distill")
 
@@ -121,6 +129,43 @@ def pretrain(config: PretrainConfig, console: Console | None = None) -> Path:
         return job.finish(model, "pretrain")
 
 
+def load_teacher(config: DistillConfig, console: Console) -> Teacher:
+    """Load the teacher of a distillation with the head that its terms need.
+
+    The head of a task, which no term needs, is left out, and that is said.
+
+    Raises:
+        UserError: it cannot be loaded, or has not the head.
+    """
+    path, loss = config.teacher, config.loss
+    written = written_task(path)
+    if written in (None, "masked_lm"):
+        if loss.embedding_weight and written:
+            raise UserError(
+                f"{path}: predicts words and gives no vectors of texts, which "
+                "loss.embedding_weight needs; give a sentence encoder"
+            )
+        return load_task_model(path, "embedding") if loss.embedding_weight else load_model(path)
+    term = next((term for term in PREDICTING if getattr(loss, f"{term}_weight")), None)
+    if term:
+        raise UserError(f"{path}: {lacks_head(term)}")
+    if written == "embedding" or loss.embedding_weight:
+        return load_task_model(path, "embedding")
+    if written != "encoder":
+        say(console, f"{path}: its head, for {written.replace('_', ' ')}, is left out")
+    return load_task_model(path, "encoder")
+
+
+def _teacher_vectors(
+    teacher: Teacher, path: str, records: Records, held_out: Records | None, job: Job
+) -> Vectors:
+    assert isinstance(teacher, SentenceEncoder)  # others have no vectors to compare
+    train, *others = (
+        teacher_vectors(teacher, path, each, job) for each in (records, held_out) if each
+    )
+    return train, others[0] if others else None
+
+
 def _load_records(
     job: Job, data: DataConfig, tokenizer: Tokenizer | None
 ) -> tuple[Records, Records | None]:
@@ -129,9 +174,7 @@ def _load_records(
     return job.load(lambda progress: load_records(data, tokenizer, folder, progress=progress))
 
 
-def _check_rows(
-    model: MaskedLanguageModel | KerasNlpMaskedLanguageModel, data: DataConfig, of: str = ""
-) -> None:
+def _check_rows(model: Teacher, data: DataConfig, of: str = "") -> None:
     """See that a model takes rows as the data has them; `of` says which model does not."""
     try:
         model.check_length(data.sequence_length)

@@ -20,6 +20,8 @@ from tf_distilbert.losses.per_token import at_least_something
 Batch = tuple[dict[str, Tensor], Tensor, Tensor]
 Scalars = dict[str, Tensor]
 
+_MAY_BE_FLOAT = ("padding_mask", "teacher_embedding")
+
 
 def checked_batch(data: Any, names: Sequence[str], max_positions: int) -> Batch:
     """Give a batch as ``(inputs, targets, weights)``, once it has that form.
@@ -52,7 +54,7 @@ def checked_batch(data: Any, names: Sequence[str], max_positions: int) -> Batch:
             )
     for name, tensor in inputs.items():
         dtype = keras.backend.standardize_dtype(tensor.dtype)
-        if name != "padding_mask" and "float" in dtype:
+        if name not in _MAY_BE_FLOAT and "float" in dtype:
             raise UserError(f"a batch's {name} are {dtype}; they must be whole numbers")
     for tensor in tree.flatten(parts):
         if getattr(tensor.shape, "rank", 0) is None:
@@ -127,7 +129,8 @@ def _shown(tensor: Tensor) -> str:
 
 
 def count_tokens(batch: Batch) -> Scalars:
-    """Count what the means are taken over: real tokens, and tokens to predict. float32 scalars.
+    """Count what the means are taken over: real tokens, tokens to predict, and texts, which are
+    rows with a real token. float32 scalars.
 
     Tokens to predict count by their weights, which may be fractions. And ``places``, those of
     padding among them.
@@ -136,8 +139,14 @@ def count_tokens(batch: Batch) -> Scalars:
     return {
         "places": ops.cast(ops.size(inputs["padding_mask"]), "float32"),
         "tokens": ops.sum(ops.cast(ops.cast(inputs["padding_mask"], "bool"), "float32")),
+        "texts": ops.sum(real_texts(inputs["padding_mask"])),
         "predictions": ops.sum(ops.cast(weights, "float32")),
     }
+
+
+def real_texts(padding_mask: Tensor) -> Tensor:
+    """Tell which rows hold a text: bool or 0/1 [B, S] to 0 or 1, float32 [B]."""
+    return ops.cast(ops.any(ops.cast(padding_mask, "bool"), axis=1), "float32")
 
 
 def token_weight(loss_weight: float | Tensor, count: Tensor) -> Tensor:

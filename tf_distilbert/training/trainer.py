@@ -44,8 +44,8 @@ class MaskedMeanTrainer(FittingModel):
     """A `keras.Model` whose step sums gradients over micro-batches and updates once.
 
     A subclass names its models (`readers`), weighs its terms (`loss_weights`), says which tokens
-    each metric is a mean over (`token_counts`: all real ``tokens`` or the ``predictions``) and
-    computes the loss and the metrics (`loss_and_metrics`).
+    each metric is a mean over (`token_counts`: all real ``tokens``, the ``predictions`` or the
+    ``texts``) and computes the loss and the metrics (`loss_and_metrics`).
 
     Made within the `scope()` of a strategy, it trains on all replicas. On TensorFlow, `fit` works
     under `MirroredStrategy`, `MultiWorkerMirroredStrategy` and `TPUStrategy`; on JAX, under
