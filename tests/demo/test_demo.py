@@ -3,6 +3,7 @@
 import re
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from support import tiny
@@ -21,6 +22,7 @@ from tf_distilbert.demo.model_pair import ModelPair
 from tf_distilbert.errors import UserError
 from tf_distilbert.exports.prediction import Predictor
 from tf_distilbert.model_files.folder import save_model
+from tf_distilbert.serving.embedding import embed
 from tf_distilbert.serving.served_model import ServedModel
 
 
@@ -49,6 +51,8 @@ def folders(tmp_path_factory):
         "labels": task_model("token_classification"),
         "question_answering": task_model("question_answering"),
         "encoder": task_model("encoder"),
+        "vectors": task_model("embedding", "bert"),
+        "other_vectors": tiny.encoder("embedding", seed=9, pooling="max"),
     }
     for name, model in settings.items():
         save_model(model, folder / name)
@@ -80,6 +84,23 @@ def test_the_same_classes_in_another_order_can_be_compared(folders):
     [_, probabilities] = found.answers.tables
     cells = {name: (theirs, own) for name, theirs, own in probabilities.rows}
     assert cells["bad"] == cells["good"][::-1] and len(set(cells["bad"])) == 2
+
+
+def test_the_nearest_texts_come_first(folders):
+    names = ("vectors", "other_vectors")
+    pair = ModelPair.load(*(str(folders / name) for name in names))
+    texts = ["rome is old", "the sun and the moon", "paris is new ?"]
+    found = compare(pair, {"text": "paris is old", "texts": "\n".join([*texts, " ", ""])})
+    [table] = found.answers.tables
+    assert [row[0] for row in table.rows] == ["1", "2", "3"]
+    for column, name in enumerate(names, start=1):
+        query, *others = embed(["paris is old", *texts], folders / name).astype("float64")
+        lengths = np.linalg.norm(others, axis=1) * np.linalg.norm(query)
+        cosines = dict(zip(texts, others @ query / lengths, strict=True))
+        expected = sorted(cosines, key=cosines.get, reverse=True)
+        assert [row[column] for row in table.rows] == [f"{t} {cosines[t]:.3f}" for t in expected]
+    with pytest.raises(UserError, match=r"^texts: is empty; write something$"):
+        compare(pair, {"text": "paris", "texts": " \n"})
 
 
 @pytest.mark.parametrize("task", ["masked_lm", "question_answering"])

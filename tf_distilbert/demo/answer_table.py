@@ -1,6 +1,6 @@
 """What teacher and student answered, as tables whose rows are read across."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,6 +60,8 @@ def read_answers(
         return _tokens(request["text"], teacher, student)
     if served.task == "question_answering":
         return _stretches(teacher, student)
+    if served.task == "embedding":
+        return _nearest(lines_of(request["texts"]), teacher["cosines"], student["cosines"])
     if served.problem == "regression":
         return _values(teacher["value"], student["value"])
     theirs, own = (
@@ -132,6 +134,25 @@ def _stretches(teacher: Answer, student: Answer) -> Answers:
     same = teacher["answer"] == student["answer"]
     agreement = "Both give the same answer." if same else "They give different answers."
     return Answers(agreement, (AnswerTable("Answer", rows),))
+
+
+def lines_of(texts: str) -> list[str]:
+    """Give the texts of a box, one a line."""
+    return [line for line in texts.splitlines() if line.strip()]
+
+
+def _nearest(texts: Sequence[str], theirs: Sequence[float], own: Sequence[float]) -> Answers:
+    rankings = [
+        sorted(zip(cosines, texts, strict=True), key=lambda pair: -pair[0])
+        for cosines in (theirs, own)
+    ]
+    rows = tuple(
+        (str(place), *(f"{text} {cosine:.3f}" for cosine, text in pair))
+        for place, pair in enumerate(zip(*rankings, strict=True), start=1)
+    )
+    first, second = (ranking[0][1] for ranking in rankings)
+    agreement = "Both put the same text first." if first == second else "They put others first."
+    return Answers(agreement, (AnswerTable("Texts and cosines", rows, is_ranked=True),))
 
 
 def _values(theirs: float, own: float) -> Answers:

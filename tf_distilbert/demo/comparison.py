@@ -9,7 +9,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from tf_distilbert.demo.answer_table import Answer, Answers, AnswerTable, read_answers
+import numpy as np
+
+from tf_distilbert.demo.answer_table import (
+    Answer,
+    Answers,
+    AnswerTable,
+    lines_of,
+    read_answers,
+)
 from tf_distilbert.demo.model_pair import ModelPair
 from tf_distilbert.errors import UserError
 from tf_distilbert.evaluation.fill_mask import count_masks
@@ -83,8 +91,19 @@ def compare(pair: ModelPair, request: Mapping[str, str]) -> Comparison:
 
 
 def _ask(model: Predictor, request: Mapping[str, str]) -> Answer:
+    if model.served.task == "embedding":
+        texts = lines_of(request["texts"])
+        query, *others = (
+            np.array(answer["embedding"])
+            for answer in model.predict([{"text": text} for text in (request["text"], *texts)])
+        )
+        return {"cosines": [float(_cosine(query, other)) for other in others]}
     [answer] = model.predict([request])
     return answer
+
+
+def _cosine(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    return one @ other / max(np.linalg.norm(one) * np.linalg.norm(other), 1e-12)
 
 
 def _check_masks(pair: ModelPair, text: str, answers: Sequence[Answer]) -> None:

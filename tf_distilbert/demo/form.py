@@ -10,7 +10,16 @@ HEADINGS = {
     "sequence_classification": "Classes of texts",
     "token_classification": "Labels of words",
     "question_answering": "Answers from a text",
+    "embedding": "Nearest texts",
 }
+
+
+_TEXTS = (
+    "The train to the capital of France takes three hours.",
+    "Bread needs flour, water, salt and time.",
+    "Flights to Rome leave in the evening.",
+    "The Louvre is closed on Tuesdays.",
+)
 
 
 @dataclass(frozen=True)
@@ -43,6 +52,12 @@ def form_fields(served: ServedModel) -> tuple[Field, ...]:
         return (
             Field("question", "Question", "What is wanted.", "Which river flows through Berlin?"),
             Field("context", "Context", "The text that holds the answer.", context),
+        )
+    if served.task == "embedding":
+        texts = "\n".join(_TEXTS)
+        return (
+            Field("text", "Query", "What the texts are compared with.", "How do I get to Paris?"),
+            Field("texts", "Texts", "One a line. The nearest ones come first.", texts),
         )
     second = "For models that read two texts. Else leave it empty."
     return (

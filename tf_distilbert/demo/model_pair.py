@@ -14,8 +14,9 @@ READABLE_TASKS = (
     "sequence_classification",
     "token_classification",
     "question_answering",
+    "embedding",
 )
-"""Tasks whose answers a person can read; an encoder's are vectors."""
+"""Tasks whose answers a person can read: of a sentence encoder, how near texts are."""
 
 
 @dataclass(frozen=True)
