@@ -70,6 +70,8 @@ def test_the_files_are_those_of_sentence_transformers(folder):
     }
     kernel = load_file(folder / "2_Dense" / "model.safetensors")["linear.weight"]
     assert kernel.shape == (6, 16)  # as PyTorch has it: [out, in]
+    modes = {path.stat().st_mode for path in folder.rglob("*") if path.is_file()}
+    assert len(modes) == 1
     config = json.loads((folder / "config.json").read_text())
     assert config["architectures"] == ["BertModel"]
 

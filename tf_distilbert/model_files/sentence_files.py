@@ -5,6 +5,7 @@ encoder's own files are the same as without it.
 """
 
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -263,7 +264,10 @@ def write_sentence_files(model: SentenceEncoder, folder: Path) -> None:
                 name: np.ascontiguousarray(np.asarray(variable.value).T, dtype=np.float32)
                 for name, variable in _projection_variables(model).items()
             }
-            save_file(tensors, folder / place / "model.safetensors", metadata={"format": "pt"})
+            weights = folder / place / "model.safetensors"
+            save_file(tensors, weights, metadata={"format": "pt"})
+            # safetensors lets the owner alone read; a served model is read by others.
+            shutil.copymode(folder / place / "config.json", weights)
     _write_json(folder / MODULES_FILE, listed)
     length = {"max_seq_length": model.max_length, "do_lower_case": False}
     _write_json(folder / _LENGTH_FILE, length)
