@@ -95,7 +95,8 @@ def test_what_is_measured_is_the_student_that_is_built(make, change):
 def test_all_maps_are_tried_where_they_are_few():
     teacher = tiny.model(seed=3, num_layers=4)
     for num_layers in (1, 2, 3, 4):
-        trials = search_layers(teacher, num_layers, (0, 1), SAMPLE[1:], most_trials=6)
+        # A first map that is none of these has no advantage.
+        trials = search_layers(teacher, num_layers, (9,), SAMPLE[1:], most_trials=6)
         assert sorted(t.layers for t in trials) == list(combinations(range(4), num_layers))
         scores = [trial.score for trial in trials]
         assert scores == sorted(scores, reverse=True)
@@ -174,10 +175,20 @@ def test_of_equals_the_first_is_taken():
             variable.assign(variables[f"encoder/block_0/{name.split('/', 2)[2]}"])
     few = search_layers(teacher, 2, (0, 7), SAMPLE[1:], most_trials=28)
     assert len({trial.score for trial in few}) == 1
-    assert [trial.layers for trial in few] == list(combinations(range(8), 2))
+    others = [layers for layers in combinations(range(8), 2) if layers != (0, 7)]
+    assert [trial.layers for trial in few] == [(0, 7), *others]
     many = search_layers(teacher, 2, (0, 7), SAMPLE[1:], most_trials=27)
     assert many[0].layers == (0, 7) and len(many) == 1 + 2 * 6
     assert many == search_layers(teacher, 2, (0, 7), SAMPLE[1:], most_trials=27)
+
+
+@pytest.mark.parametrize(("advantage", "layers"), [(0.015, (0, 3)), (0.025, (1, 2))])
+def test_the_first_map_is_kept_unless_another_is_clearly_better(monkeypatch, advantage, layers):
+    scores = {(0, 3): 0.5, (1, 2): 0.5 + advantage, (0, 1): 0.5 + advantage / 2}
+    _, found = scored(monkeypatch, lambda layers: scores.get(layers, 0.0))(4, 2)
+    assert found[0].layers == layers
+    rest = [trial.score for trial in found[1:]]
+    assert rest == sorted(rest, reverse=True) and len(found) == 6
 
 
 def test_the_first_sequences_of_the_sample_are_read():
