@@ -1,6 +1,7 @@
 """Runs of models without a masked-LM head: sentence encoders, bare encoders, classifiers."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from support.commands import run as run_command
 from support.task_model import task_model
 from tf_distilbert.config.file import parse_config
 from tf_distilbert.config.jobs import DistillConfig
-from tf_distilbert.errors import UserError
+from tf_distilbert.errors import NotFiniteError, UserError
 from tf_distilbert.model_files.folder import load_task_model, save_model
 from tf_distilbert.models.sentence_encoder import SentenceEncoder
 from tf_distilbert.runs import teacher_vectors, train
@@ -108,6 +109,30 @@ def test_another_teacher_has_other_vectors(folder, tmp_path):
         for run in ("one", "one-more")
     ]
     assert len(names[1]) == 1 and not names[0] & names[1]
+
+
+def test_texts_in_another_order_have_their_own_vectors(folder, tmp_path):
+    lines = (folder / "text.txt").read_text().split("\n")[:60]
+    found = []
+    for number, some in enumerate((lines, lines[::-1])):
+        text = tmp_path / "text.txt"
+        text.write_text("\n".join(some) + "\n")
+        os.utime(text, (number, number))  # what is prepared is prepared anew
+        distil(folder, f"../{tmp_path.name}-{number}", data={"text": [str(text)], "validation": []})
+    files = sorted(folder.parent.glob(f"{tmp_path.name}-?-data/vectors-*.npy"))
+    found = [np.load(file) for file in files]
+    assert len(found) == 2 and files[0].name != files[1].name
+    np.testing.assert_allclose(found[0], found[1][::-1], atol=1e-3)
+    assert np.abs(found[0] - found[1]).max() > 0.01
+
+
+def test_vectors_beyond_float16_are_refused(folder):
+    teacher = task_model("embedding", "bert", pooling="mean", projection_size=4)
+    teacher.head.kernel.assign(1e6 * np.asarray(teacher.head.kernel))
+    save_model(teacher, folder / "large")
+    with pytest.raises(NotFiniteError, match=r"not finite, or beyond float16's 65,504; its wei"):
+        distil(folder, "large-run", teacher="large")
+    assert not list((folder / "large-run-data").glob("vectors-*.json"))
 
 
 @pytest.mark.parametrize("keep", [True, pytest.param(False, marks=pytest.mark.slow)])

@@ -19,6 +19,7 @@ a local disk (renaming is what makes them safe), and there is no compression: id
 """
 
 import copy
+import hashlib
 import json
 import zlib
 from functools import cached_property
@@ -249,6 +250,17 @@ class Records:
         """Tell these sequences from others: the same text, prepared anew, has the same."""
         counts = zlib.crc32(self.token_counts.astype(np.int64).tobytes())
         return f"{self.tokenizer_sha256[:12]}-{self.num_sequences}-{self.num_tokens}-{counts:08x}"
+
+    @property
+    def order(self) -> str:
+        """Tell these sequences, in their order, from others: by the checksums of all of them.
+
+        `identity` tells what is learnt; this is for what is kept of each sequence by its number.
+        """
+        digest = hashlib.sha256(self.tokenizer_sha256.encode())
+        for column in ("length", "crc32"):
+            digest.update(np.ascontiguousarray(self._index[column][self._rows]).tobytes())
+        return digest.hexdigest()
 
     def lengths(self, indices: np.ndarray) -> np.ndarray:
         """Tokens of the given sequences, 0 for an index of -1: int64 [n] to int32 [n]."""

@@ -49,7 +49,7 @@ def teacher_vectors(teacher: SentenceEncoder, path: str, records: Records, job: 
         NotFiniteError: a vector is infinite or no number.
     """
     settings = json.dumps(teacher.settings, sort_keys=True)
-    parts = (weights_digest(path), settings, records.identity, str(records.sequence_length))
+    parts = (weights_digest(path), settings, teacher.compute_dtype, records.order)
     digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:10]
     file = job.run.data / f"vectors-{digest}.npy"
 
@@ -121,10 +121,11 @@ def _vectors(forward: Run, records: Records, rows: np.ndarray) -> np.ndarray:
     token_ids = records.gather(rows)[:, :longest]
     mask = np.arange(longest) < lengths[:, None]
     inputs = {"token_ids": tf.constant(token_ids), "padding_mask": tf.constant(mask)}
-    found = np.asarray(forward(inputs), np.float32)
+    with np.errstate(over="ignore"):  # it is refused
+        found = np.asarray(forward(inputs)).astype(np.float16)
     if not np.isfinite(found).all():
         raise NotFiniteError(
-            "the teacher's vectors are not finite; its weights may be damaged, or "
-            "train.precision=float32 is needed"
+            "the teacher's vectors are not finite, or beyond float16's 65,504; its weights may be "
+            "damaged, or train.precision=float32 is needed"
         )
-    return found.astype(np.float16)
+    return found
