@@ -24,6 +24,7 @@ _HOME = {
     "QuestionAnswerer": "models.task_models",
     "Records": "data.records",
     "SentenceEncoder": "models.sentence_encoder",
+    "SentenceTrainer": "finetuning.sentence_trainer",
     "SequenceClassifier": "models.task_models",
     "TaskTrainer": "finetuning.trainer",
     "TokenClassifier": "models.task_models",
@@ -82,6 +83,7 @@ if TYPE_CHECKING:
     from tf_distilbert.finetuning.evaluation import evaluate_task as evaluate_task
     from tf_distilbert.finetuning.finetune import finetune as finetune
     from tf_distilbert.finetuning.retention import retention as retention
+    from tf_distilbert.finetuning.sentence_trainer import SentenceTrainer as SentenceTrainer
     from tf_distilbert.finetuning.trainer import TaskTrainer as TaskTrainer
     from tf_distilbert.model_files.encoders import load_encoder as load_encoder
     from tf_distilbert.model_files.folder import load_model as load_model

@@ -93,6 +93,7 @@ def test_the_defaults(tmp_path):
         "intermediate_size": None,
         "vocabulary": None,
         "fold_segments": True,
+        "keep_projection": True,
         "initialize_from": "teacher",
     }
     assert values["loss"] == {
@@ -103,6 +104,8 @@ def test_the_defaults(tmp_path):
         "mse_weight": 0.0,
         "relation_weight": 0.0,
         "hidden_weight": 0.0,
+        "embedding_weight": 0.0,
+        "embedding_loss": "cosine",
         "distillation_positions": "all",
         "relation_heads": None,
         "relation_layers": None,

@@ -11,6 +11,7 @@ import pytest
 from tf_distilbert.data import prepare as prepare_module
 from tf_distilbert.data.prepare import prepare
 from tf_distilbert.data.records import Records
+from tf_distilbert.data.text_warnings import text_warnings
 from tf_distilbert.errors import UserError
 from tf_distilbert.tokenization.tokenizer import BERT_TOKENS
 from tf_distilbert.tokenization.word_piece import WordPieceTokenizer
@@ -82,7 +83,7 @@ def test_a_corpus_worked_out_by_hand(tmp_path, tokenizer, capsys):
         "3 sequences, 40 tokens, 83.3% filled, 14.7% [UNK]; dropped 4 short, 1 mostly [UNK]; "
         "1 invalid lines; "
     ) in summary
-    said = [f"warning: {records.path}: {line}" for line in records.warnings]
+    said = [f"warning: {records.path}: {line}" for line in text_warnings(records)]
     assert warnings == said and len(warnings) == 3
     assert ": 14.7% of the tokens are [UNK], which the vocabulary cannot spell; use" in warnings[0]
     assert ": 12% of the sequences are mostly [UNK] and were left out; use" in warnings[1]
@@ -116,7 +117,7 @@ def test_a_second_run_has_nothing_to_do(tmp_path, tokenizer, monkeypatch, capsys
     second = make(source, tmp_path / "out", tokenizer)
     assert capsys.readouterr().err.splitlines() == [
         f"{tmp_path / 'out'}: already prepared, {len(first):,} sequences",
-        *(f"warning: {first.path}: {line}" for line in first.warnings),
+        *(f"warning: {first.path}: {line}" for line in text_warnings(first)),
     ]
     assert len(second) == len(first)
 

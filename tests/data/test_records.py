@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tf_distilbert.data.records import Records, token_dtype
 from tf_distilbert.data.shards import EncodedBlock, ShardWriter, read_whole_shards, write_manifest
+from tf_distilbert.data.text_warnings import text_warnings
 from tf_distilbert.errors import UserError
 
 VOCABULARY = ["[PAD]", "\u2028", "\x85", "##a"]
@@ -95,7 +96,7 @@ def test_totals(tmp_path):
     words = tokens[~np.isin(tokens, [9, 2, 3, 4])]
     assert records.unknown_share == np.mean(words == 1)
     # 4 of 15 + 12 sequences, 12 of 160 lines; of what is left hardly a token is [UNK].
-    dropped, invalid = records.warnings
+    dropped, invalid = text_warnings(records)
     assert dropped.startswith("15% of the sequences are mostly [UNK] and were")
     assert invalid.startswith("7.5% of the lines are not UTF-8")
     short = sum(len(sequence) <= 32 for sequence in sequences)

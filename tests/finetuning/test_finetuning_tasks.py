@@ -9,7 +9,13 @@ import pytest
 
 from support.task_files import row, write
 from tf_distilbert.errors import UserError
-from tf_distilbert.finetuning.examples import QuestionExample, TextExample, TokenExample
+from tf_distilbert.finetuning.examples import (
+    Passages,
+    QueryExample,
+    QuestionExample,
+    TextExample,
+    TokenExample,
+)
 from tf_distilbert.finetuning.metrics import score
 from tf_distilbert.finetuning.splits import read_split
 from tf_distilbert.finetuning.submissions import submission_name, write_predictions
@@ -18,6 +24,7 @@ from tf_distilbert.finetuning.tasks import TASKS, find_task
 NAMES = ["cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte", "wnli", "ax"]
 NAMES += ["squad", "squad-v2", "imdb", "classification"]
 NAMES += ["pair-classification", "regression", "token-classification"]
+NAMES += ["similarity", "retrieval"]
 
 
 def test_all_tasks_are_there():
@@ -50,6 +57,7 @@ def test_names_in_any_spelling(name, expected):
         # Not what is alike by chance, but what is meant.
         *(("ner", "token-classification"), ("NLI", "mnli, qnli or rte"), ("squad-1.1", "squad")),
         *(("sentiment", "sst2, imdb or classification"), ("qa", "squad or squad-v2")),
+        *(("sts-benchmark", "stsb or similarity"), ("semantic search", "retrieval")),
         *(("MNLI-m", "mnli"), ("mnli-mm", "mnli"), ("text classification", "classification")),
         *(("", None), ("translation", None), ("tre", None)),
     ],
@@ -62,7 +70,7 @@ def test_unknown_tasks(name, meant):
     assert str(error.value) == (
         f"unknown task {name!r}; {said}there are cola, sst2, mrpc, stsb, qqp, mnli, qnli, rte, "
         "wnli, ax, squad, squad-v2, imdb, and for your own files classification, "
-        "pair-classification, regression, token-classification"
+        "pair-classification, regression, token-classification, similarity, retrieval"
     )
 
 
@@ -71,6 +79,7 @@ def test_every_task_is_whole():
         assert task.main and set(task.main) <= set(task.metrics)
         assert task.kind in (
             *("classification", "regression", "token_classification", "question_answering"),
+            *("similarity", "retrieval"),
         )
         assert len(task.written_labels) in (0, len(task.labels))
         assert len(task.features) == (len(task.texts) if task.builder.startswith(("g", "i")) else 0)
@@ -94,6 +103,9 @@ def test_columns_are_given_either_way():
     assert find_task("regression").texts == ("text",)
     tokens = find_task("token-classification", words="w", labels="l")
     assert (tokens.texts, tokens.label) == (("w",), "l")
+    assert find_task("similarity", text="a").texts == ("a", "text_pair")
+    assert find_task("retrieval", text="a").texts == ("a", "text_pair")
+    assert find_task("retrieval", negative="n").texts == ("text", "text_pair", "n")
     assert find_task("cola", columns={"text": None}) == find_task("cola")
 
 
@@ -108,6 +120,8 @@ def test_columns_are_given_either_way():
         ("classification", "words", r"'words'; name text, label, id$"),
         ("token-classification", "label", r"has no column 'label'; name words, labels, id$"),
         ("regression", "words", r"name text, text_pair, label, id$"),
+        ("similarity", "negative", r"name text, text_pair, label, id$"),
+        ("retrieval", "label", r"has no column 'label'; name text, text_pair, negative, id$"),
         ("sst2", "text", r"^sst2: its columns are its official files'; name none$"),
     ],
 )
@@ -201,6 +215,21 @@ def test_predictions_of_the_users_own(tmp_path):
     assert path.read_text() == "id\tprediction\n0\tB-X O\n1\tO\n"
     write_predictions(find_task("imdb"), path, [1, 0], text_examples("pos/0", "neg/0"))
     assert path.read_text() == "id\tprediction\npos/0\t1\nneg/0\t0\n"
+
+
+def test_rankings_name_passages_by_their_ids(tmp_path):
+    passages = Passages(["p 1", "p\t2", "p3"], ["a", "b", "c"])
+    queries = [QueryExample(name, "q", {0: 1.0}, passages) for name in ("x", "y")]
+    path = tmp_path / "out.tsv"
+    write_predictions(find_task("retrieval"), path, np.array([[2, 0], [1, 2]]), queries)
+    lines = ["query\tpassage\tplace", "x\tp3\t1", "x\tp 1\t2", "y\tp 2\t1", "y\tp3\t2"]
+    assert path.read_text().splitlines() == lines
+
+
+def test_cosines_of_stsb_are_written_as_they_are(tmp_path):
+    task = replace(find_task("stsb"), kind="similarity")
+    write_predictions(task, tmp_path / "a", np.array([-0.25, 0.5]), text_examples(*"ab"))
+    assert (tmp_path / "a").read_text() == "index\tprediction\na\t-0.25\nb\t0.5\n"
 
 
 def test_predictions_that_are_not_as_many(tmp_path):

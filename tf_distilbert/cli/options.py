@@ -78,7 +78,7 @@ def make_parser() -> argparse.ArgumentParser:
     add_model(verb)
     group = verb.add_mutually_exclusive_group(required=True)
     add_text(group, required=False)
-    group.add_argument("--task", metavar="NAME", help="sst2, squad, ...: the model was fine-tuned")
+    group.add_argument("--task", metavar="NAME", help="sst2, squad, stsb, retrieval, ...")
     add_task_data(verb, required=False)
     verb.add_argument("--split", metavar="NAME", help="of the task; default: the validation splits")
     verb.add_argument("--predictions", metavar="DIR", help="write the task's submission files here")

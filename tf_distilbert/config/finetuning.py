@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from tf_distilbert.config.checks import check, check_choice
 from tf_distilbert.config.models import check_terms
 from tf_distilbert.config.training import TrainConfig
 from tf_distilbert.errors import UserError
@@ -29,7 +30,8 @@ class FinetuneTrainConfig(TrainConfig):
 
 @dataclass(frozen=True)
 class TaskLossConfig:
-    """What counts how much where a teacher teaches; see `TaskTrainer`.
+    """What counts how much where a teacher teaches, see `TaskTrainer`, and what sentence encoders
+    learn from, see `SentenceTrainer`.
 
     The defaults are those of the reference's second step of distillation.
 
@@ -38,6 +40,10 @@ class TaskLossConfig:
         task_weight, distillation_weight, hidden_weight: of the three terms.
         hidden_layers: pairs ``[teacher, student]``, from 0; null: each layer of the student with
             one of the teacher, evenly.
+        similarity: of pairs with scores: ``mse``, the squared distance of cosine and score, or
+            ``cosent``, the order of the pairs of a batch.
+        matryoshka: sizes of beginnings of a sentence encoder's vectors that are to stand for the
+            whole, such as ``[384, 128, 64]``; the loss is summed over them. null: the whole alone.
     """
 
     temperature: float = 2.0
@@ -45,9 +51,15 @@ class TaskLossConfig:
     distillation_weight: float = 0.5
     hidden_weight: float = 0.0
     hidden_layers: list[list[int]] | None = None
+    similarity: str = "mse"
+    matryoshka: list[int] | None = None
 
     def __post_init__(self) -> None:
         check_terms(self)
+        check_choice("loss.similarity", self.similarity, ("mse", "cosent"))
+        sizes = self.matryoshka
+        is_fine = sizes is None or (min(sizes, default=0) > 0 and len(set(sizes)) == len(sizes))
+        check(is_fine, "loss.matryoshka", sizes, "different sizes above 0, or null")
 
 
 @dataclass(frozen=True)
@@ -56,6 +68,7 @@ class ColumnsConfig:
 
     text: str | None = None
     text_pair: str | None = None
+    negative: str | None = None
     label: str | None = None
     words: str | None = None
     labels: str | None = None
@@ -92,7 +105,8 @@ class FinetuneConfig:
         output: the run directory.
         teacher: folder of a model that was fine-tuned on the task, if one is to teach.
         max_length: tokens of a row; by default 128, of questions 384, of IMDb 512, but no more than
-            the model has positions.
+            the model has positions. Of a sentence encoder that of each text, which the model then
+            keeps; by default its own.
         doc_stride: of questions: tokens from one window of a long text to the next.
         validation_share: hold back this share of the training split and measure on it, in the
             place of the validation splits.

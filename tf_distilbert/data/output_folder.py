@@ -27,6 +27,7 @@ from tf_distilbert.data.shards import (
     write_manifest,
 )
 from tf_distilbert.data.text import check_sources, fingerprint, no_text
+from tf_distilbert.data.text_warnings import text_warnings
 from tf_distilbert.errors import UserError, explain_write_errors
 from tf_distilbert.tokenization.tokenizer import Tokenizer
 
@@ -251,7 +252,7 @@ class ProgressReport:
 
     def warn_of(self, records: Records) -> None:
         """Print what should be known of records before they are learnt."""
-        for line in records.warnings:
+        for line in text_warnings(records):
             self.say(f"warning: {records.path}: {line}")
 
 

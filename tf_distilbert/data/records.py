@@ -44,12 +44,6 @@ MANIFEST = "manifest.json"
 
 FORMAT_VERSION = 3
 
-MOST_UNKNOWN = 0.05
-"""A text with a larger share of [UNK] is not what the vocabulary was made for."""
-
-MOST_INVALID_LINES = 0.05
-"""A text with a larger share of lines that are not UTF-8 has another encoding in places."""
-
 HELD_OUT_BLOCK = 16
 """Sequences that `Records.split` holds out side by side."""
 
@@ -219,31 +213,6 @@ class Records:
         pad, unknown, *others = self.special_ids
         num_tokens = self.token_counts.sum() - self.token_counts[[pad, *others]].sum()
         return float(self.token_counts[unknown] / max(num_tokens, 1))
-
-    @property
-    def warnings(self) -> list[str]:
-        """What should be known of the text before it is learnt, each a line."""
-        lines = []
-        if self.unknown_share > MOST_UNKNOWN:
-            lines.append(
-                f"{self.unknown_share:.1%} of the tokens are [UNK], which "
-                "the vocabulary cannot spell; use a model or vocabulary of the text's language"
-            )
-        num_unknown, num_all = self.manifest["num_dropped"]["unknown"], len(self)
-        num_all += sum(self.manifest["num_dropped"].values())
-        if num_unknown > MOST_UNKNOWN * num_all:
-            lines.append(
-                f"{num_unknown / num_all:.0%} of the sequences are mostly "
-                "[UNK] and were left out; use a model or vocabulary of the text's language"
-            )
-        num_lines = self.manifest.get("num_lines", 0)  # older records do not say
-        num_invalid = self.manifest["num_invalid_lines"]
-        if num_invalid > MOST_INVALID_LINES * num_lines > 0:
-            lines.append(
-                f"{num_invalid / num_lines:.1%} of the lines are not UTF-8 "
-                "and were left out; convert the text: iconv -f latin1 -t utf-8"
-            )
-        return lines
 
     @property
     def identity(self) -> str:

@@ -57,8 +57,8 @@ class Distiller(MaskedMeanTrainer):
             keras-nlp's ``BertMaskedLM``, ``DistilBertMaskedLM`` or ``RobertaMaskedLM``.
         student: what is trained, in place; see `build_student`. It may be one of keras-nlp's, too.
         temperature: T > 0 of the distillation term.
-        distillation_weight, mlm_weight, cosine_weight, mse_weight, relation_weight, hidden_weight,
-            embedding_weight: of the terms, >= 0.
+        distillation_weight, mlm_weight, cosine_weight, mse_weight: of these terms, >= 0.
+        relation_weight, hidden_weight, embedding_weight: of the others, >= 0.
         distillation_positions: ``all`` compares the predictions at every real token, as the
             reference does; ``masked`` only at the masked ones (faster: no other logits are made).
         relation_heads: into how many parts queries, keys and values are cut, whatever the models'

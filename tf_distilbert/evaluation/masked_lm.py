@@ -14,6 +14,7 @@ from tf_distilbert.console.time_left import TimeLeft
 from tf_distilbert.data.masking import TokenMasker
 from tf_distilbert.data.pipeline import evaluation_dataset
 from tf_distilbert.data.prepare import prepare
+from tf_distilbert.data.text_warnings import text_warnings
 from tf_distilbert.distillation.distiller import Distiller
 from tf_distilbert.distillation.pretrainer import MaskedLMPretrainer
 from tf_distilbert.distillation.trimming import trimmed_to
@@ -86,7 +87,7 @@ def evaluate(
                 progress=False,
             )
         if console is not None:
-            for warning in records.warnings:
+            for warning in text_warnings(records):
                 say(console, f"warning: {name}: {warning}")
         masker = TokenMasker.for_records(records, seed=seed)
         batches = evaluation_dataset(records, masker, min(batch_size, len(records)))

@@ -7,8 +7,14 @@ from typing import Any, cast
 
 import numpy as np
 
-from tf_distilbert.finetuning.examples import Example, QuestionExample, TokenExample
+from tf_distilbert.finetuning.examples import (
+    Example,
+    QueryExample,
+    QuestionExample,
+    TokenExample,
+)
 from tf_distilbert.finetuning.metrics import score
+from tf_distilbert.finetuning.ranking_metrics import best_fixed_ranking
 from tf_distilbert.finetuning.tasks import Task
 
 _CORRELATIONS = {"matthews", "pearson", "spearman"}
@@ -54,7 +60,9 @@ def _same_for_all(task: Task, examples: Sequence[Example]) -> list[tuple[Any, di
     if task.kind == "question_answering":
         ids = [question.id for question in cast(Sequence[QuestionExample], examples)]
         return [(dict.fromkeys(ids, ""), dict.fromkeys(ids, 0.0))]
-    if task.kind == "regression":
+    if task.kind == "retrieval":
+        return [(best_fixed_ranking(cast(Sequence[QueryExample], examples)), None)]
+    if task.has_numbers:
         return [(np.zeros(count), None)]
     if task.kind == "token_classification":
         words = [len(sentence.words) for sentence in cast(Sequence[TokenExample], examples)]

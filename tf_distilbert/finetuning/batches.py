@@ -1,35 +1,38 @@
 """What a fine-tuning learns from: the splits of a task as batches, and how they are measured."""
 
-import hashlib
 from functools import partial
 from typing import Any
 
 import keras
 
-from tf_distilbert.backend import step
 from tf_distilbert.config.training import TrainConfig, resolve_steps
 from tf_distilbert.data.pipeline import distributed_dataset
 from tf_distilbert.finetuning.encoding import EncodedSplit
-from tf_distilbert.finetuning.evaluation import predict_split
+from tf_distilbert.finetuning.predictions import Predict
 from tf_distilbert.finetuning.rows import TaskBatches
-from tf_distilbert.finetuning.trainer import TaskTrainer
 from tf_distilbert.runs.batches import TrainingBatches
 from tf_distilbert.training.strategy import num_replicas
+from tf_distilbert.training.trainer import MaskedMeanTrainer
 
 
 def task_batches(
-    trainer: TaskTrainer, train: EncodedSplit, held_out: EncodedSplit, config: TrainConfig
+    trainer: MaskedMeanTrainer,
+    predict: Predict,
+    train: EncodedSplit,
+    held_out: EncodedSplit,
+    config: TrainConfig,
 ) -> TrainingBatches:
     """Make batches of a split, shared by the devices of a trainer.
 
     Args:
-        trainer: whose strategy shares the batches, and whose model is measured.
+        trainer: whose strategy shares the batches.
+        predict: with the model that is trained, which is measured.
         train: what is learnt from.
         held_out: what is measured on.
         config: how long and how to train.
     """
     batches = TaskBatches(train.rows, config.global_batch_size, config.seed)
-    tokens = int(train.rows.lengths.sum())
+    tokens = train.rows.num_tokens
     # The last batch of an epoch counts in full, as `resolve_steps` has it.
     rows = batches.steps_per_epoch * config.global_batch_size
     steps_of = partial(resolve_steps, num_sequences=rows, num_tokens=tokens)
@@ -46,22 +49,23 @@ def task_batches(
 
     average = config.global_batch_size * tokens / len(train.rows)
     return TrainingBatches(
-        identity=_identity(train),
+        identity=train.rows.identity,
         total_steps=total_steps,
         steps_of=steps_of,
         batch_size=config.global_batch_size,
         description=f"{config.global_batch_size} rows, about {average:,.0f} tokens each",
         make_stream=make_stream,
         describe_batch=describe_batch,
-        validate=_validation(trainer, held_out, config),
+        validate=_validation(trainer, predict, held_out, config),
     )
 
 
-def _validation(trainer: TaskTrainer, held_out: EncodedSplit, config: TrainConfig) -> Any:
+def _validation(
+    trainer: MaskedMeanTrainer, predict: Predict, held_out: EncodedSplit, config: TrainConfig
+) -> Any:
     batch_size = config.validation_batch_size * num_replicas(trainer.strategy)
     batches = TaskBatches(held_out.rows, batch_size, seed=None)
     steps = batches.steps_per_epoch
-    forward = step.forward_pass(trainer.model)
     stream = distributed_dataset(
         trainer.strategy,
         lambda num_parts, parts: batches.stream(0, steps, num_parts, parts),
@@ -73,13 +77,6 @@ def _validation(trainer: TaskTrainer, held_out: EncodedSplit, config: TrainConfi
         )
         if getattr(trainer, "stop_evaluating", False):
             return metrics
-        return metrics | predict_split(forward, held_out, batch_size).scores()
+        return metrics | predict(held_out, batch_size, None).scores()
 
     return validate
-
-
-def _identity(split: EncodedSplit) -> str:
-    digest = hashlib.sha256()
-    for row in split.rows.rows:
-        digest.update(row.token_ids.tobytes() + repr(row.target).encode())
-    return digest.hexdigest()

@@ -10,7 +10,7 @@ import tensorflow as tf
 from tf_distilbert.errors import UserError
 from tf_distilbert.finetuning.answer_windows import AnswerWindow, cut_answer_windows
 from tf_distilbert.finetuning.examples import Example, QuestionExample, TextExample, TokenExample
-from tf_distilbert.finetuning.rows import IGNORED, Row, TaskRows
+from tf_distilbert.finetuning.rows import IGNORED, BatchRows, Row, TaskRows
 from tf_distilbert.finetuning.tasks import Task
 from tf_distilbert.models.encoder_model import EncoderModel
 from tf_distilbert.serving.question_answering import STRIDE
@@ -99,13 +99,14 @@ class EncodedSplit:
     Attributes:
         task: with its classes.
         examples: in the order of their file.
-        rows: one for each example; of questions one for each of their windows.
+        rows: one for each example; of questions one for each of their windows, of queries one for
+            each of their relevant passages.
         windows: of questions, in the order of the rows.
     """
 
     task: Task
     examples: Sequence[Example]
-    rows: TaskRows
+    rows: BatchRows
     windows: Sequence[AnswerWindow] = ()
 
 

@@ -1,5 +1,6 @@
 """One example of a task, whatever file it was read from."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -58,4 +59,34 @@ class QuestionExample:
     is_impossible: bool = False
 
 
-Example = TextExample | TokenExample | QuestionExample
+@dataclass(frozen=True)
+class Passages:
+    """What is searched.
+
+    Attributes:
+        ids: as their file has them.
+        texts: as many.
+    """
+
+    ids: Sequence[str]
+    texts: Sequence[str]
+
+
+@dataclass(frozen=True)
+class QueryExample:
+    """A query, and the passages that are to be found for it.
+
+    Attributes:
+        id: as its file has it.
+        text: the query.
+        relevant: the number of a passage, from 0, to its grade, above 0.
+        passages: among which it is searched; one object that all queries of a split share.
+    """
+
+    id: str
+    text: str
+    relevant: Mapping[int, float]
+    passages: Passages
+
+
+Example = TextExample | TokenExample | QuestionExample | QueryExample

@@ -17,7 +17,7 @@ from tf_distilbert.errors import UserError, explain_missing
 from tf_distilbert.exports.formats import PRECISIONS, as_onnx
 from tf_distilbert.exports.verification import RawRun
 from tf_distilbert.finetuning.encoding import EncodedSplit
-from tf_distilbert.finetuning.evaluation import predict_split
+from tf_distilbert.finetuning.predictions import predict_split
 from tf_distilbert.models.encoder_model import EncoderModel
 from tf_distilbert.serving.served_model import ServedModel, model_function
 from tf_distilbert.serving.services import SERVICES

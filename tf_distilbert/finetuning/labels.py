@@ -52,8 +52,8 @@ def label_text(value: Any, where: str) -> str:
 
 
 def label_value(task: Task, value: Any, numbers: Mapping[str, int], where: str) -> int | float:
-    """Give a regression's score or the number of a class; see `score_of`, `label_number`."""
-    if task.kind == "regression":
+    """Give a score or the number of a class; see `score_of`, `label_number`."""
+    if task.has_numbers:
         return score_of(value, where)
     return label_number(value, numbers, where)
 

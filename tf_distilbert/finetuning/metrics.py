@@ -12,7 +12,8 @@ from typing import Any, cast
 import numpy as np
 
 from tf_distilbert.errors import NotFiniteError, UserError
-from tf_distilbert.finetuning.examples import Example, QuestionExample
+from tf_distilbert.finetuning.examples import Example, QueryExample, QuestionExample
+from tf_distilbert.finetuning.ranking_metrics import ranking_scores
 from tf_distilbert.finetuning.squad_metrics import squad_1_scores, squad_2_scores
 from tf_distilbert.finetuning.tasks import Task
 
@@ -219,7 +220,7 @@ def score(
         task: with its classes.
         predictions: of the examples in their order: classes, integer [N]; numbers, float [N]; of
             token classification a list of classes for each example; of questions the answers'
-            texts by id.
+            texts by id; of queries the numbers of passages, see `ranking_scores`.
         examples: of a split with labels.
         null_odds: of SQuAD 2.0, by id: the larger, the likelier there is no answer.
 
@@ -237,6 +238,8 @@ def score(
         return squad_1_scores(predictions, questions)
     if len(predictions) != len(examples):
         raise ValueError(f"{len(predictions)} predictions of {len(examples)} examples")
+    if task.kind == "retrieval":
+        return ranking_scores(predictions, cast(Sequence[QueryExample], examples))
     by_token = task.kind == "token_classification"
     wanted: list[Any] = [getattr(e, "labels" if by_token else "label") for e in examples]
     if None in wanted:

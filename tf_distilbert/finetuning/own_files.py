@@ -20,6 +20,8 @@ from tf_distilbert.finetuning.tables import (
     Table,
     read_sentences,
     read_table,
+    text_of,
+    value_of,
 )
 from tf_distilbert.finetuning.tasks import Task
 
@@ -49,10 +51,10 @@ def read_own(task: Task, folder: Path, split: str) -> Sequence[Example]:
     labelled = _check_columns(task, table, split)
     for count, (line, row) in enumerate(table.rows):
         where = f"{path}: line {line}"
-        texts = tuple(_text(row, name, where) for name in task.texts)
+        texts = tuple(text_of(row, name, where) for name in task.texts)
         label = None
         if labelled:
-            label = label_value(task, _value(row, task.label, where), numbers, where)
+            label = label_value(task, value_of(row, task.label, where), numbers, where)
         examples.append(TextExample(_index(task, row, count, where), texts, label))
     return examples
 
@@ -73,7 +75,7 @@ def with_own_labels(task: Task, folder: Path) -> Task:
         found = set()
         for line, row in table.rows:
             where = f"{path}: line {line}"
-            found.add(label_text(_value(row, task.label, where), where))
+            found.add(label_text(value_of(row, task.label, where), where))
     return with_found_labels(task, found, str(path))
 
 
@@ -133,24 +135,11 @@ def _check_columns(task: Task, table: Table, split: str) -> bool:
 
 
 def _index(task: Task, row: Mapping[str, Any], count: int, where: str) -> str:
-    return str(_value(row, task.id, where)) if task.id else str(count)
-
-
-def _value(row: Mapping[str, Any], name: str, where: str) -> Any:
-    if name not in row:  # of JSON Lines each row has columns of its own
-        raise UserError(f"{where} has no {name!r}, it has {', '.join(map(repr, row))}; add it")
-    return row[name]
-
-
-def _text(row: Mapping[str, Any], name: str, where: str) -> str:
-    text = _value(row, name, where)
-    if not isinstance(text, str) or not is_text(text):
-        raise UserError(f"{where}: {name!r} is no text; write one between quotation marks")
-    return text
+    return str(value_of(row, task.id, where)) if task.id else str(count)
 
 
 def _words(row: Mapping[str, Any], name: str, where: str) -> list[str]:
-    words = _value(row, name, where)
+    words = value_of(row, name, where)
     if isinstance(words, str):
         return words.split()
     if not isinstance(words, list) or not all(isinstance(w, str) and is_text(w) for w in words):
@@ -159,7 +148,7 @@ def _words(row: Mapping[str, Any], name: str, where: str) -> list[str]:
 
 
 def _labels(row: Mapping[str, Any], name: str, where: str) -> list[str]:
-    labels = _value(row, name, where)
+    labels = value_of(row, name, where)
     if isinstance(labels, str):
         return labels.split()
     if not isinstance(labels, list):

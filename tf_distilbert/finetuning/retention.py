@@ -40,6 +40,8 @@ def retention(
 ) -> dict[str, Any]:
     """Fine-tune teacher and students on tasks, and write what each keeps, and what it costs.
 
+    Sentence encoders are scored as they are on STS-B, similarities and retrievals.
+
     The output gets ``retention.md``, ``retention.json`` and ``retention.png``. What a stopped call
     has finished is not made again.
 
@@ -90,7 +92,7 @@ def retention(
         plan = replace(plan, models=models)
     scores = plan.scores(console)
     say(console, "measuring size and speed")
-    summary = summarise(scores, _facts(plan), plan.baselines())
+    summary = summarise(scores, _facts(plan), plan.baselines(), plan.zero_shot)
     write_atomically(output / "retention.json", (json.dumps(summary, indent=2) + "\n").encode())
     text = as_markdown(summary, differences_to=whole_variant(models) if ablation else None)
     write_atomically(output / "retention.md", text.encode())

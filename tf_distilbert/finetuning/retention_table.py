@@ -1,6 +1,6 @@
 """The paper's table 1 for any teacher, students and exports: scores, shares, sizes, latencies."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from statistics import fmean, median
 from typing import Any, NamedTuple
 
@@ -32,6 +32,7 @@ def summarise(
     scores: Scores,
     facts: Mapping[str, Mapping[str, Any]],
     baselines: Mapping[str, Baseline] | None = None,
+    zero_shot: Collection[str] = (),
 ) -> dict[str, Any]:
     """Compute medians, macro scores and retentions.
 
@@ -40,13 +41,14 @@ def summarise(
         facts: row to ``parameters`` and ``milliseconds``, see `measure_models`, ``bytes`` and
             ``text_milliseconds``, see `measure_costs`, and ``held_out``, see `held_out_metrics`.
         baselines: task to what is scored without any model; by default 0.
+        zero_shot: the tasks on which nothing was fine-tuned, of one score each.
 
     Returns:
         ``models``: for each its ``tasks`` (``median``, ``lowest``, ``highest``, ``scores``,
         ``retention``: the median by the teacher's; None where the teacher's is not clearly above
         the baseline), the ``macro_score`` (mean of the medians), its ``retention`` (the same, of
-        the tasks that have one) and the facts; ``baselines``, those that were given. Scores are in
-        percent.
+        the tasks that have one) and the facts; ``baselines`` and ``zero_shot``, if they were given.
+        Scores are in percent.
     """
     known = baselines or {}
     teacher = next(iter(scores))
@@ -84,6 +86,8 @@ def summarise(
     summary = {"teacher": teacher, "models": models}
     if known:
         summary["baselines"] = {task: 100 * known[task].score for task in known}
+    if zero_shot:
+        summary["zero_shot"] = list(zero_shot)
     return summary
 
 
@@ -137,9 +141,13 @@ def spread_caption(summary: Mapping[str, Any]) -> str:
     Args:
         summary: from `summarise`.
     """
-    tasks = summary["models"][summary["teacher"]]["tasks"]
-    seeds = len(next(iter(tasks.values()))["scores"])
-    return f"Median of {seeds} seed{'s' * (seeds > 1)}, lowest and highest, in percent"
+    tasks, zero_shot = summary["models"][summary["teacher"]]["tasks"], _zero_shot(summary)
+    tuned = [len(found["scores"]) for task, found in tasks.items() if task not in zero_shot]
+    if not tuned:
+        return "Without fine-tuning, in percent"
+    seeds = f"{tuned[0]} seed{'s' * (tuned[0] > 1)}"
+    others = f"; {', '.join(zero_shot)} without fine-tuning" if zero_shot else ""
+    return f"Median of {seeds}, lowest and highest, in percent{others}"
 
 
 def score_table(summary: Mapping[str, Any]) -> Rows:
@@ -150,7 +158,7 @@ def score_table(summary: Mapping[str, Any]) -> Rows:
     Args:
         summary: from `summarise`.
     """
-    models = summary["models"]
+    models, zero_shot = summary["models"], _zero_shot(summary)
     facts = [name for name in _FACTS if any(model.get(name) for model in models.values())]
     titles = [_FACTS[name][0] for name in facts]
     columns = ["model", *titles, "score", "share", *models[summary["teacher"]]["tasks"]]
@@ -159,7 +167,7 @@ def score_table(summary: Mapping[str, Any]) -> Rows:
             *(_FACTS[name][1](model[name]) if model.get(name) else "" for name in facts),
             f"{model['macro_score']:.1f}",
             share(model["retention"]),
-            *map(_spread, model["tasks"].values()),
+            *(_spread(found, task in zero_shot) for task, found in model["tasks"].items()),
         ]
         for row, model in models.items()
     }
@@ -240,7 +248,13 @@ def _students(summary: Mapping[str, Any]) -> dict[str, Any]:
     return {row: m for row, m in summary["models"].items() if row != summary["teacher"]}
 
 
-def _spread(task: Mapping[str, Any]) -> str:
+def _zero_shot(summary: Mapping[str, Any]) -> Sequence[str]:
+    return summary.get("zero_shot", ())
+
+
+def _spread(task: Mapping[str, Any], alone: bool) -> str:
+    if alone:
+        return f"{task['median']:.1f}"
     return f"{task['median']:.1f} ({task['lowest']:.1f} to {task['highest']:.1f})"
 
 

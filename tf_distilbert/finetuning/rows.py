@@ -3,6 +3,8 @@
 Dimensions: B rows of a batch, S tokens of its longest row, rounded up to a bucket.
 """
 
+import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -39,9 +41,53 @@ class Row:
     answer_mask: np.ndarray | None = None
 
 
+class BatchRows(ABC):
+    """The rows of a split, of which batches are made.
+
+    Attributes:
+        lengths: tokens of each row, or of its longest text, int64 [N].
+        max_length: the most that they can be; no batch is longer.
+    """
+
+    lengths: np.ndarray
+    max_length: int
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Count the rows."""
+
+    @property
+    @abstractmethod
+    def num_tokens(self) -> int:
+        """The tokens of all rows."""
+
+    @property
+    @abstractmethod
+    def identity(self) -> str:
+        """A hash of the content: another one, if anything differs."""
+
+    @abstractmethod
+    def batch(
+        self, indices: Sequence[int] | np.ndarray, length: int
+    ) -> tuple[dict, np.ndarray, np.ndarray]:
+        """Put rows together.
+
+        Args:
+            indices: which rows; -1 is an empty row without weight.
+            length: S, at least that of the longest row.
+
+        Returns:
+            Inputs, targets and weights, as the trainer takes them.
+        """
+
+    def padded_length(self, indices: np.ndarray) -> int:
+        """Say how long a batch of rows is: the longest row's length, rounded up to a bucket."""
+        return min(bucket_of(int(self.lengths[indices[indices >= 0]].max())), self.max_length)
+
+
 @dataclass(frozen=True)
-class TaskRows:
-    """The rows of a split.
+class TaskRows(BatchRows):
+    """The rows of a split, each of one text or a pair in a row.
 
     Args:
         rows: all of them.
@@ -65,22 +111,23 @@ class TaskRows:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def padded_length(self, indices: np.ndarray) -> int:
-        """Say how long a batch of rows is: the longest row's length, rounded up to a bucket."""
-        return min(bucket_of(int(self.lengths[indices[indices >= 0]].max())), self.max_length)
+    @property
+    def num_tokens(self) -> int:
+        """The tokens of all rows."""
+        return int(self.lengths.sum())
+
+    @property
+    def identity(self) -> str:
+        """A hash of token ids and targets."""
+        digest = hashlib.sha256()
+        for row in self.rows:
+            digest.update(row.token_ids.tobytes() + repr(row.target).encode())
+        return digest.hexdigest()
 
     def batch(
         self, indices: Sequence[int] | np.ndarray, length: int
     ) -> tuple[dict, np.ndarray, np.ndarray]:
-        """Put rows together.
-
-        Args:
-            indices: which rows; -1 is an empty row without weight.
-            length: S, at least that of the longest row.
-
-        Returns:
-            Inputs, targets and weights; see `TaskTrainer`.
-        """
+        """Put rows together for a `TaskTrainer`; see `BatchRows.batch`."""
         shape = len(indices), length
         first = self.rows[0]
         by_token = isinstance(first.target, np.ndarray)
@@ -133,7 +180,7 @@ class TaskBatches:
         seed: of the order; None keeps rows of like length together, and begins with the longest.
     """
 
-    def __init__(self, rows: TaskRows, batch_size: int, seed: int | None) -> None:
+    def __init__(self, rows: BatchRows, batch_size: int, seed: int | None) -> None:
         self.rows, self.batch_size, self.seed = rows, batch_size, seed
         self.steps_per_epoch = -(-len(rows) // batch_size)
         self._order = lru_cache(maxsize=2)(self._make_order)
@@ -167,7 +214,9 @@ class TaskBatches:
             for tensor, example in zip(tensors, examples, strict=True):
                 # Of targets, only those of tokens are as long as a row.
                 by_token = example.ndim == 2 and example.shape[1] == len(inputs["token_ids"][0])
-                tensor.set_shape((size, *((None,) if by_token else example.shape[1:])))
+                rest = (None,) if by_token else example.shape[1:]
+                # A row of several texts has as many rows of tokens.
+                tensor.set_shape((size * len(example), *rest))
             *own, of_targets, of_weights = tensors
             return dict(zip(inputs, own, strict=True)), of_targets, of_weights
 

@@ -10,6 +10,7 @@ from tf_distilbert.finetuning.examples import Example, QuestionExample, TextExam
 from tf_distilbert.finetuning.files import find_folder
 from tf_distilbert.finetuning.official_files import read_glue, read_imdb
 from tf_distilbert.finetuning.own_files import read_own, with_own_labels
+from tf_distilbert.finetuning.ranking_files import read_ranking, read_ranking_pairs
 from tf_distilbert.finetuning.squad_file import check_questions, read_squad, with_matching_answers
 from tf_distilbert.finetuning.tasks import Task
 
@@ -44,7 +45,7 @@ def read_tfds(task: Task, split: str, warn: Callable[[str], None]) -> Sequence[E
 def _text_example(task: Task, record: dict[str, Any], number: int) -> TextExample:
     texts = tuple(record[name].decode("utf-8") for name in task.features)
     index = str(record.get("idx", number))
-    if task.kind == "regression":
+    if task.has_numbers:
         # Of a split without labels all scores are -1.
         score = float(record["label"])
         return TextExample(index, texts, score if score >= 0 else None)
@@ -117,7 +118,7 @@ def with_labels(task: Task, data: str | Path) -> Task:
     Raises:
         UserError: the training data is missing, a label is empty, or there is only one.
     """
-    fixed = task.layout != "own" or task.kind == "regression" or str(data) == TFDS
+    fixed = task.layout != "own" or task.has_numbers or task.by_vectors or str(data) == TFDS
     if task.labels or fixed:
         return task
     return with_own_labels(task, find_folder(task, Path(data)))
@@ -132,4 +133,6 @@ def _read_folder(
         return read_squad(task, folder, split, warn)
     if task.layout == "imdb":
         return read_imdb(task, folder, split)
+    if task.kind == "retrieval":
+        return read_ranking_pairs(task, folder) if split == "train" else read_ranking(folder)
     return read_own(task, folder, split)

@@ -1,20 +1,42 @@
 """The model that a fine-tuning begins with: an encoder that has read much, and a head."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from tf_distilbert.errors import UserError
-from tf_distilbert.model_files.encoders import load_with_new_head
-from tf_distilbert.model_files.folder import load_task_model, written_task
+from tf_distilbert.finetuning.tasks import Task
+from tf_distilbert.model_files.encoders import load_encoder, load_with_new_head
+from tf_distilbert.model_files.folder import copy_encoder, load_task_model, written_task
 from tf_distilbert.models.encoder_model import EncoderModel
+from tf_distilbert.models.sentence_encoder import SentenceEncoder
 
 MODEL_OF_KIND = {
     "classification": "sequence_classification",
     "regression": "sequence_classification",
     "token_classification": "token_classification",
     "question_answering": "question_answering",
+    "similarity": "embedding",
+    "retrieval": "embedding",
 }
 """Which of `task_config.TASK_MODELS` learns a kind of task."""
+
+
+def task_for_model(task: Task, path: str | Path) -> Task:
+    """Give a task as a model does it: STS-B is a similarity for a sentence encoder, for others a
+    regression.
+
+    Args:
+        task: any.
+        path: of the model.
+
+    Raises:
+        UserError: the folder is none of a model.
+    """
+    if task.name == "stsb" and written_task(path) == MODEL_OF_KIND["similarity"]:
+        return replace(task, kind="similarity")
+    return task
 
 
 def start_model(
@@ -23,6 +45,7 @@ def start_model(
     """Load a model to be fine-tuned.
 
     Its head is kept if it is one for the kind of task and the labels; otherwise it is a new one.
+    What is no sentence encoder yet becomes one that gives the mean.
 
     Args:
         path: as `load_model` takes, with any head or none.
@@ -34,6 +57,11 @@ def start_model(
         UserError: the folder is none of a model.
     """
     name, head = MODEL_OF_KIND[kind], head_of(kind, labels)
+    if name == SentenceEncoder.task and written_task(path) != name:
+        encoder, tokenizer = load_encoder(path)
+        mean = SentenceEncoder(encoder.architecture, tokenizer)
+        copy_encoder(encoder, mean)
+        return mean
     if written_task(path) == name:
         model = load_task_model(path, name)
         if has_head(model, kind, labels):

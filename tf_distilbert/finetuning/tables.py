@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tf_distilbert.errors import UserError
-from tf_distilbert.finetuning.files import read_lines, unpacked_name
+from tf_distilbert.finetuning.files import is_text, read_lines, unpacked_name
 
 TABLE_ENDINGS = (".csv", ".tsv", ".jsonl")
 
@@ -42,6 +42,34 @@ class Table:
                 f"{self.path}: has no column {', '.join(missing)}; its columns are "
                 f"{', '.join(map(repr, self.columns))}: name the right one"
             )
+
+
+def value_of(row: Mapping[str, Any], name: str, where: str) -> Any:
+    """Give what a row has in a column; of JSON Lines each row has columns of its own.
+
+    Args:
+        row: of a `Table`.
+        name: of the column.
+        where: file and line, for the message.
+
+    Raises:
+        UserError: it has no such column.
+    """
+    if name not in row:
+        raise UserError(f"{where} has no {name!r}, it has {', '.join(map(repr, row))}; add it")
+    return row[name]
+
+
+def text_of(row: Mapping[str, Any], name: str, where: str) -> str:
+    """Give the text that a row has in a column; see `value_of`.
+
+    Raises:
+        UserError: it has no such column, or no text there.
+    """
+    text = value_of(row, name, where)
+    if not isinstance(text, str) or not is_text(text):
+        raise UserError(f"{where}: {name!r} is no text; write one between quotation marks")
+    return text
 
 
 def read_table(path: Path) -> Table:

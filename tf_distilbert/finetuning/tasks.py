@@ -7,6 +7,12 @@ from typing import Any
 
 from tf_distilbert.errors import UserError
 
+VECTOR_KINDS = ("similarity", "retrieval")
+"""What is done by the cosines of a sentence encoder's vectors."""
+
+NEGATIVE = "negative"
+"""The column of a retrieval's pairs that may have a passage which is not relevant."""
+
 
 @dataclass(frozen=True)
 class Task:
@@ -14,8 +20,9 @@ class Task:
 
     Attributes:
         name: as the command line takes it.
-        kind: ``classification``, ``regression``, ``token_classification`` or
-            ``question_answering``; decides on the head, the examples and the predictions.
+        kind: ``classification``, ``regression``, ``token_classification``,
+            ``question_answering`` or one of `VECTOR_KINDS`; decides on the head, the examples and
+            the predictions.
         layout: whose files it is read from: ``glue``, ``squad``, ``imdb`` or the user's ``own``.
         labels: names of the classes in the order of their numbers, for GLUE and IMDb the names and
             the order of tensorflow-datasets. Empty for regressions and SQuAD, and for the user's
@@ -57,6 +64,16 @@ class Task:
     model_of: str = ""
 
     @property
+    def by_vectors(self) -> bool:
+        """Whether sentence encoders do the task, without a head."""
+        return self.kind in VECTOR_KINDS
+
+    @property
+    def has_numbers(self) -> bool:
+        """Whether its labels are numbers, not classes."""
+        return self.kind in ("regression", "similarity")
+
+    @property
     def splits(self) -> tuple[str, ...]:
         """All splits; IMDb's only held-out one serves twice."""
         train = () if self.model_of else ("train",)
@@ -83,6 +100,7 @@ _TWO_WAY_NLI = ("entailment", "not_entailment")
 _ACCURACY = ("accuracy",)
 _ACCURACY_AND_F1 = ("accuracy", "f1")
 _CORRELATIONS = ("pearson", "spearman")
+_RANKING = ("ndcg@10", "mrr@10", "recall@1", "recall@10", "recall@100")
 _ANSWERS = ("f1", "exact_match")
 
 
@@ -116,7 +134,7 @@ def _squad(name: str, version: str, metrics: tuple[str, ...]) -> Task:
 def _own(
     name: str, kind: str, metrics: tuple[str, ...], texts: tuple[str, ...], **facts: Any
 ) -> Task:
-    main = metrics if kind == "regression" else metrics[:1]
+    main = metrics if metrics == _CORRELATIONS else metrics[:1]
     return Task(name, kind, "own", metrics, main, texts=texts, id="", **facts)
 
 
@@ -229,6 +247,8 @@ TASKS = (
         ("words",),
         label="labels",
     ),
+    _own("similarity", "similarity", _CORRELATIONS, ("text", "text_pair")),
+    _own("retrieval", "retrieval", _RANKING, ("text", "text_pair"), label="", test_splits=()),
 )
 
 
@@ -238,9 +258,10 @@ def find_task(name: str, columns: Mapping[str, str | None] | None = None, **name
     Args:
         name: in any case, with or without hyphens: ``sst2``, ``SST-2``.
         columns: for the user's own tasks, which columns of the files to read: ``text``, ``label``
-            and ``id``; ``text_pair`` of pairs and, if it is given, of regressions; ``words`` and
-            ``labels`` of token classification. By default they have these names themselves, and
-            rows are counted from 0. None as a value is as nothing.
+            and ``id``; ``text_pair`` of pairs and, if it is given, of regressions; ``negative``,
+            if it is given, of a retrieval's pairs; ``words`` and ``labels`` of token
+            classification. By default they have these names themselves, and rows are counted from
+            0. None as a value is as nothing.
         named: the same as arguments.
 
     Raises:
@@ -272,7 +293,8 @@ _OTHER_NAMES = (
     (("squad1", "squad11", "squadv1", "squadv11"), "squad"),
     (("squad20", "squadv20"), "squad-v2"),
     (("mnlim", "mnlimm", "mnlimatched", "mnlimismatched"), "mnli"),
-    (("sts", "stsbenchmark", "similarity"), "stsb"),
+    (("sts", "stsbenchmark", "semanticsimilarity"), "stsb or similarity"),
+    (("search", "semanticsearch", "ranking", "ir", "beir", "msmarco"), "retrieval"),
     (("glue", "superglue"), "cola, sst2, mrpc or another of GLUE's"),
     (("textclassification", "sequenceclassification"), "classification"),
 )
@@ -294,19 +316,24 @@ def _plain(name: str) -> str:
 
 
 def _with_columns(task: Task, columns: Mapping[str, str]) -> Task:
-    texts = ("words",) if task.kind == "token_classification" else ("text", "text_pair")
-    settable = (*texts, task.label, "id")
-    if task.name == "classification":
-        settable = ("text", "label", "id")
+    texts: tuple[str, ...] = ("text", "text_pair")
+    if task.kind == "token_classification":
+        texts = ("words",)
+    elif task.name == "classification":
+        texts = ("text",)
+    elif task.kind == "retrieval":
+        texts = (*texts, NEGATIVE)
+    settable = (*texts, *([task.label] if task.label else ()), "id")
     if task.layout != "own":
         raise UserError(f"{task.name}: its columns are its official files'; name none")
     for key in columns:
         if key not in settable:
             raise UserError(f"{task.name}: has no column {key!r}; name {', '.join(settable)}")
-    count = len(task.texts) if "text_pair" not in columns else 2
+    # Those beyond the task's own are read where they are named.
+    named = [key for key in texts[len(task.texts) :] if key in columns]
     return replace(
         task,
-        texts=tuple(columns.get(key, key) for key in texts[:count]),
+        texts=tuple(columns.get(key, key) for key in (*texts[: len(task.texts)], *named)),
         label=columns.get(task.label, task.label),
         id=columns.get("id", ""),
     )

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, ClassVar
 
 from rich.console import Console
 
@@ -44,6 +44,9 @@ class Trial:
     model: str
     config: FinetuneConfig
     exports: Sequence[str] = ()
+
+    work: ClassVar[str] = "fine-tuning"
+    """What is done, for people."""
 
     @property
     def description(self) -> str:
@@ -157,11 +160,11 @@ class Trial:
 
 
 class TrialCount:
-    """Says before each fine-tuning which it is, how many there are, and how long they will take.
+    """Says before each trial which it is, how many there are, and how long they will take.
 
     Args:
         console: where it is said.
-        total: of all fine-tunings, those that are remembered included.
+        total: of all trials, those that are remembered included.
     """
 
     def __init__(self, console: Console, total: int) -> None:
@@ -171,7 +174,7 @@ class TrialCount:
     def score(self, trial: Trial) -> float:
         """Announce a trial and give its score; see `Trial.score`."""
         self._number += 1
-        line = f"fine-tuning {self._number} of {self.total}: {trial.description}"
+        line = f"{trial.work} {self._number} of {self.total}: {trial.description}"
         if trial.is_remembered:
             say(self.console, f"{line}: made before")
             return trial.score(self.console)
