@@ -78,7 +78,7 @@ def test_metadata_says_what_the_file_does_not(exported, task, format_name):
         "labels": list(LABELS) if task in classes else [],
         "problem": "single_label" if task == "sequence_classification" else "",
         "inputs": inputs,
-        "output": "last_hidden_state" if task == "encoder" else "logits",
+        "output": {"encoder": "last_hidden_state", "embedding": "embedding"}.get(task, "logits"),
         "vocabulary": ["vocab.txt"],
     }
     assert {name: facts[name] for name in wanted} == wanted

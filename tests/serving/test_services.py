@@ -31,7 +31,17 @@ from tf_distilbert.serving.service import LONG_TEXTS, WINDOWS_AT_ONCE
 from tf_distilbert.serving.services import SERVICES
 
 cases = pytest.mark.parametrize("long_texts", LONG_TEXTS)
-tasks = pytest.mark.parametrize("task", SERVICES)
+# A sentence encoder has one vector for the beginning of a text, and no windows.
+in_windows = pytest.mark.parametrize("task", [task for task in SERVICES if task != "embedding"])
+ways = pytest.mark.parametrize(
+    ("task", "long_texts"),
+    [
+        (task, way)
+        for task in SERVICES
+        for way in LONG_TEXTS
+        if (task, way) != ("embedding", "window")
+    ],
+)
 
 
 # --- each service ---
@@ -139,6 +149,16 @@ def test_embedding(long_texts):
         np.testing.assert_allclose(found["cls"][row], first, 1e-4, 1e-5)
 
 
+def test_a_sentence_encoder_reads_the_beginning():
+    service = service_of("embedding")
+    found = answer(service, TEXTS)["embedding"]
+    for row, text in enumerate(TEXTS):
+        [window] = windows_of(service, tokens_of(text)[0])
+        np.testing.assert_allclose(found[row], run_alone(service, window), 1e-4, 1e-5)
+    with pytest.raises(UserError, match=r"^--long-texts window: a sentence encoder gives one vec"):
+        service_of("embedding", "window")
+
+
 # --- whatever the task ---
 
 
@@ -164,14 +184,13 @@ def padded(service, length=2 * MAX_LENGTH):
             if name != "mask_positions"
         }
         output = service.run(inputs | rows)
-        of_tokens = service.model.task not in ("masked_lm", "sequence_classification")
+        of_tokens = service.model.task not in ("masked_lm", "sequence_classification", "embedding")
         return output[:, :real] if of_tokens else output
 
     return run
 
 
-@cases
-@tasks
+@ways
 def test_a_text_is_answered_alike_alone_in_any_batch_and_with_padding(task, long_texts):
     service, texts = service_of(task, long_texts), batch_of(task)
     found = answer(service, *texts)
@@ -190,11 +209,11 @@ NOTHING = {
     "token_classification": [(0,), *[(0, 0)] * 5],
     "question_answering": [(0,)] * 5,
     "encoder": [(0, 16)] * 2,
+    "embedding": [(0, 16)],
 }
 
 
-@cases
-@tasks
+@ways
 def test_a_graph_gives_what_python_gives(task, long_texts):
     service = service_of(task, long_texts)
     names = service.signatures["serving_default"]
@@ -214,7 +233,7 @@ def test_a_graph_gives_what_python_gives(task, long_texts):
     assert [values.shape for values in expected.values()] == NOTHING[task]
 
 
-@tasks
+@in_windows
 def test_windows_go_through_the_model_a_few_at_a_time(task):
     service, rows = service_of(task, "window"), []
     run = service.run

@@ -1,16 +1,17 @@
 """A teacher and a student: which models they may be, and by which terms they can be compared."""
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from keras import Model
 
 from tf_distilbert.errors import UserError
-from tf_distilbert.model_files.keras_nlp_models import KerasNlpMaskedLanguageModel, as_model
 from tf_distilbert.models.encoder_model import EncoderModel
 from tf_distilbert.models.masked_language_model import MaskedLanguageModel
 from tf_distilbert.models.sentence_encoder import SentenceEncoder
 
-Teacher = EncoderModel | KerasNlpMaskedLanguageModel
+if TYPE_CHECKING:  # it needs TensorFlow; a distiller runs on any backend
+    from tf_distilbert.model_files.keras_nlp_models import KerasNlpMaskedLanguageModel
 
 POSITIONS = ("all", "masked")
 """Where predictions may be compared."""
@@ -19,18 +20,22 @@ PREDICTING = ("distillation", "mlm", "mse")
 """The terms that compare predictions of words, which only masked language models make."""
 
 
-def as_encoder(model: Model) -> Teacher:
+def as_encoder(model: Model) -> "EncoderModel | KerasNlpMaskedLanguageModel":
     """Give any model of ours as it is, and wrap a keras-nlp masked language model.
 
     Raises:
         UserError: it is neither.
     """
-    return model if isinstance(model, EncoderModel) else as_model(model)
+    if isinstance(model, EncoderModel):
+        return model
+    from tf_distilbert.model_files.keras_nlp_models import as_model
+
+    return as_model(model)
 
 
-def can_predict(model: Teacher) -> bool:
-    """Whether a model has a masked-LM head."""
-    return isinstance(model, MaskedLanguageModel | KerasNlpMaskedLanguageModel)
+def can_predict(model: "EncoderModel | KerasNlpMaskedLanguageModel") -> bool:
+    """Whether a model has a masked-LM head; those of keras-nlp that there are have one."""
+    return isinstance(model, MaskedLanguageModel) or not isinstance(model, EncoderModel)
 
 
 def lacks_head(term: str) -> str:
@@ -42,7 +47,11 @@ def lacks_head(term: str) -> str:
     )
 
 
-def check_pair(teacher: Teacher, student: Teacher, weights: Mapping[str, float]) -> None:
+def check_pair(
+    teacher: "EncoderModel | KerasNlpMaskedLanguageModel",
+    student: "EncoderModel | KerasNlpMaskedLanguageModel",
+    weights: Mapping[str, float],
+) -> None:
     """See that a teacher and a student can be compared by all terms that have a weight.
 
     Args:

@@ -16,16 +16,18 @@ import numpy as np
 
 from tf_distilbert.distillation.layer_search import Trial, search_layers
 from tf_distilbert.distillation.narrowing import cut_out, measure_importance
-from tf_distilbert.distillation.pair import Teacher, as_encoder, can_predict
+from tf_distilbert.distillation.pair import as_encoder, can_predict
 from tf_distilbert.distillation.student_shape import resolve_layers, student_architecture
 from tf_distilbert.errors import UserError
 from tf_distilbert.model_files.folder import load_model, load_task_model
 from tf_distilbert.model_files.hf_weights import named_variables
-from tf_distilbert.model_files.keras_nlp_models import named_values
+from tf_distilbert.model_files.keras_nlp_models import KerasNlpMaskedLanguageModel, named_values
 from tf_distilbert.models.architecture import Architecture
 from tf_distilbert.models.encoder_model import EncoderModel
 from tf_distilbert.models.masked_language_model import MaskedLanguageModel
 from tf_distilbert.models.sentence_encoder import SentenceEncoder
+
+Teacher = EncoderModel | KerasNlpMaskedLanguageModel
 
 AUTO = "auto"
 """The layer map that is found by trying; see `search_layers`."""

@@ -17,8 +17,8 @@ from tf_distilbert.data.masking import TokenMasker
 from tf_distilbert.data.pipeline import masked_lm_dataset
 from tf_distilbert.data.records import Records
 from tf_distilbert.distillation.layer_search import Trial
-from tf_distilbert.distillation.pair import Teacher, can_predict
-from tf_distilbert.distillation.student import StudentStart
+from tf_distilbert.distillation.pair import can_predict
+from tf_distilbert.distillation.student import StudentStart, Teacher
 from tf_distilbert.distillation.trimming import check_how_many, trim_model
 from tf_distilbert.errors import UserError
 from tf_distilbert.json_file import read_json

@@ -17,9 +17,9 @@ from tf_distilbert.config.jobs import DistillConfig, PretrainConfig
 from tf_distilbert.console.lines import say
 from tf_distilbert.data.records import Records
 from tf_distilbert.distillation.distiller import Distiller
-from tf_distilbert.distillation.pair import PREDICTING, Teacher, lacks_head
+from tf_distilbert.distillation.pair import PREDICTING, lacks_head
 from tf_distilbert.distillation.pretrainer import MaskedLMPretrainer
-from tf_distilbert.distillation.student import make_student
+from tf_distilbert.distillation.student import Teacher, make_student
 from tf_distilbert.distillation.trimming import trimmed_to
 from tf_distilbert.errors import UserError
 from tf_distilbert.model_files.encoders import load_to_pretrain
