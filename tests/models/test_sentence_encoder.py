@@ -7,7 +7,8 @@ import pytest
 from support import tiny
 from support.task_model import task_model
 from tf_distilbert.errors import UserError
-from tf_distilbert.models.sentence_encoder import POOLINGS, SentenceEncoder, pool, unit_length
+from tf_distilbert.losses.per_token import unit_length
+from tf_distilbert.models.sentence_encoder import POOLINGS, SentenceEncoder, pool
 
 LENGTHS = (1, 4, 7)
 

@@ -124,6 +124,13 @@ def embedding_mse_loss(student: Tensor, teacher: Tensor) -> Tensor:
     return ops.mean(ops.square(_float32(student) - _float32(teacher)), axis=-1)
 
 
+def unit_length(vectors: Tensor) -> Tensor:
+    """Give vectors, float32 [..., E], the length 1; that of zeros stays 0."""
+    squares = ops.sum(ops.square(vectors), axis=-1, keepdims=True)
+    # Of the sum, not of its root, whose gradient at 0 is no number.
+    return vectors / ops.sqrt(ops.maximum(squares, 1e-24))
+
+
 def masked_mean(values: Tensor, weights: Tensor, count: Tensor | None = None) -> Tensor:
     """Weighted sum of the values, divided by a token count.
 

@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from keras import KerasTensor as Tensor
 from keras import ops
 
+from tf_distilbert.losses.per_token import unit_length
+
 Objective = Callable[[Tensor, Tensor, Tensor], Tensor]
 """From vectors [B, T, E], targets [B, ...] and weights [B] to the loss of each row [B]."""
 
@@ -84,7 +86,7 @@ def in_batch_negatives_loss(vectors: Tensor, texts: Tensor, weights: Tensor) -> 
     ``MultipleNegativesRankingLoss``.
     """
     rows, per_row = ops.shape(vectors)[0], ops.shape(vectors)[1] - 1
-    units, counts = _unit_length(vectors), weights > 0
+    units, counts = unit_length(vectors), weights > 0
     candidates = ops.reshape(units[:, 1:], (-1, vectors.shape[-1]))
     logits = SCALE * ops.matmul(units[:, 0], ops.transpose(candidates))
     numbers = ops.ravel(texts[:, 1:])
@@ -129,11 +131,5 @@ def matryoshka_loss(
 
 
 def _cosines(vectors: Tensor) -> Tensor:
-    units = _unit_length(vectors)
+    units = unit_length(vectors)
     return ops.sum(units[:, 0] * units[:, 1], axis=-1)
-
-
-def _unit_length(vectors: Tensor) -> Tensor:
-    """Give vectors the length 1; that of zeros stays 0, and its gradient is a number."""
-    squares = ops.sum(ops.square(vectors), axis=-1, keepdims=True)
-    return vectors / ops.sqrt(ops.maximum(squares, 1e-24))

@@ -11,6 +11,7 @@ from keras import KerasTensor as Tensor
 from keras import ops
 
 from tf_distilbert.errors import UserError
+from tf_distilbert.losses.per_token import unit_length
 from tf_distilbert.models.architecture import Architecture
 from tf_distilbert.models.encoder_model import EncoderModel
 
@@ -194,13 +195,6 @@ def pool(hidden: Tensor, padding_mask: Tensor, pooling: str) -> Tensor:
     total = ops.sum(ops.where(real, hidden, 0.0) * weights, axis=1)
     count = ops.maximum(ops.sum(weights, axis=1), 1e-9)
     return total / (ops.sqrt(count) if pooling == "mean_sqrt_len_tokens" else count)
-
-
-def unit_length(vectors: Tensor) -> Tensor:
-    """Give vectors, float32 [..., E], the length 1; that of zeros stays 0."""
-    squares = ops.sum(ops.square(vectors), axis=-1, keepdims=True)
-    # Of the sum, not of its root, whose gradient at 0 is no number.
-    return vectors / ops.sqrt(ops.maximum(squares, 1e-24))
 
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
